@@ -1,0 +1,143 @@
+"""Measure a bundle on real scans and on synthetic heads that it was not trained on; print a table and write JSON.
+
+``python recipes/measure.py src/metseg/models/mets-t1c DATA --json results.json``
+
+DATA holds the folders ``tumours/`` (gliomas with expert masks: core = labels 1 and 4), ``hosts_t1c/open_ms/``
+(brains without tumour), ``mets/`` and ``hosts_labels/`` as ``docs/reference/mets-t1c.md`` describes them.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.grid import Grid
+from metseg.core.study import Study
+from metseg.core.volume import LabelMap, ProbabilityMap, Volume
+from metseg.engines.registry import load_engine
+from metseg.evaluate.overlap import detection, dice
+from metseg.io.nifti import read_nifti
+from metseg.lesions.components import label_instances
+from metseg.lesions.measure import measure_lesions
+from metseg.preprocess.sample import labels_on_grid
+from metseg.synthesis.head import make_head
+from metseg.synthesis.hosts import Host, read_hosts
+from metseg.synthesis.scene import SceneOptions, make_scene
+
+_SIZES = ((0, 3), (3, 5), (5, 10), (10, 1000))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """An image and what is known of it: reference instances (none: empty), and which group it counts in."""
+
+    name: str
+    group: str
+    image: Volume
+    reference: NDArray[np.uint32]
+
+
+def _labels(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(read_nifti(path)[0].array).astype(np.uint8)
+
+
+def real_cases(data: Path) -> Iterator[Case]:
+    """Gliomas, tumour-free brains, and the metastasis beside another model's prediction."""
+    for folder in sorted(data.glob("tumours/*")):
+        seg = _labels(folder / f"{folder.name}_seg.nii.gz")
+        group = "glioma" if (seg == 4).any() else "glioma without enhancement"
+        core = np.isin(seg, (1, 4)) if group == "glioma" else np.zeros(seg.shape, dtype=bool)
+        image = read_nifti(folder / f"{folder.name}_t1ce.nii.gz")[0]
+        yield Case(folder.name, group, image, label_instances(core))
+    for folder in sorted(data.glob("hosts_t1c/open_ms/*")):
+        image = read_nifti(folder / "T1POST_MNI.nii.gz")[0]
+        yield Case(f"open_ms {folder.name}", "tumour-free", image, np.zeros(image.grid.shape, dtype=np.uint32))
+    for folder in sorted(data.glob("mets/*")):
+        other = _labels(folder / "AURORA-pred_t1c_segmentation.nii.gz")
+        image = read_nifti(next(folder.glob("*-t1c.nii.gz")))[0]
+        yield Case(folder.name, "metastasis, against AURORA's prediction", image, label_instances(other == 2))
+
+
+def synthetic_cases(data: Path, count: int) -> Iterator[Case]:
+    """Whole heads with metastases, from hosts and seeds kept out of training."""
+    hosts: list[Host] = [*read_hosts(data, held_out=True), make_head(500), make_head(501)]
+    for number in range(count):
+        rng = np.random.default_rng([987, number])
+        scene = make_scene(
+            rng, hosts[number % len(hosts)], None, SceneOptions(bend=True, count=int(rng.integers(1, 7)))
+        )
+        shape: tuple[int, int, int] = scene.truth.shape  # type: ignore[assignment]
+        grid = Grid.isotropic(shape)
+        yield Case(f"synthetic {number:02d}", "synthetic", Volume(scene.image, grid), scene.truth.astype(np.uint32))
+
+
+def judge(case: Case, probability: ProbabilityMap, threshold: float) -> dict[str, Any]:
+    """Dice, lesions found and false components of one case at one threshold."""
+    mask = np.asarray(labels_on_grid(probability, case.image.grid, threshold).array) > 0
+    counts = detection(label_instances(mask), case.reference)
+    reference, table = measure_lesions(LabelMap(case.reference, case.image.grid), None)
+    touched = set(np.unique(np.asarray(reference.array)[mask]).tolist())
+    sizes = {f"{a}-{b}": [n for n in table if a <= n.diameter_mm < b] for a, b in _SIZES}
+    ml = case.image.grid.voxel_volume_mm3 / 1000
+    return {
+        "case": case.name,
+        "group": case.group,
+        "dice": round(dice(mask, case.reference > 0), 3),
+        "present": counts.present,
+        "found": counts.found,
+        "false": counts.false,
+        "touched": bool((mask & (case.reference > 0)).any()),
+        "predicted_ml": round(float(mask.sum()) * ml, 2),
+        "reference_ml": round(float((case.reference > 0).sum()) * ml, 2),
+        "by_size": {name: (sum(n.id in touched for n in own), len(own)) for name, own in sizes.items()},
+    }
+
+
+def summarise(rows: list[dict[str, Any]]) -> list[str]:
+    """One line a group."""
+    lines = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        own = [row for row in rows if row["group"] == group]
+        dices = [row["dice"] for row in own if row["present"]]
+        sizes = {key: [sum(row["by_size"][key][n] for row in own) for n in (0, 1)] for key in own[0]["by_size"]}
+        found = ", ".join(f"{key} mm {a}/{b}" for key, (a, b) in sizes.items() if b)
+        middle = f", median Dice {median(dices):.3f} ({min(dices):.2f}-{max(dices):.2f})" if dices else ""
+        touched = sum(row["touched"] for row in own)
+        false = sum(row["false"] for row in own) / len(own)
+        lines.append(f"{group}: {len(own)} cases, touched {touched}{middle}, {false:.2f} false a case; {found}")
+    return lines
+
+
+def main() -> None:
+    """Parse the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="name or folder of a bundle")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5])
+    parser.add_argument("--synthetic", type=int, default=12, help="how many synthetic heads")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    engine = load_engine("openvino", given.model)
+    results: dict[float, list[dict[str, Any]]] = {threshold: [] for threshold in given.thresholds}
+    for case in (*real_cases(given.data), *synthetic_cases(given.data, given.synthetic)):
+        probability = engine.predict(Study(case.name, {"t1c": case.image}))
+        for threshold, rows in results.items():
+            rows.append(judge(case, probability, threshold))
+            row = rows[-1]
+            print(f"{threshold:.2f} {case.name:24s} {row['group'][:26]:26s} Dice {row['dice']:.3f} "
+                  f"found {row['found']}/{row['present']} false {row['false']} "
+                  f"{row['predicted_ml']:.1f}/{row['reference_ml']:.1f} ml", flush=True)  # fmt: skip
+    for threshold, rows in results.items():
+        print(f"\nthreshold {threshold}", *summarise(rows), sep="\n  ")
+    if given.json:
+        given.json.write_text(json.dumps({str(k): v for k, v in results.items()}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""``metseg``: the commands."""
+
+from typing import Annotated
+
+import typer
+
+from metseg import __version__
+from metseg.cli.demo import demo_command
+from metseg.cli.info import info_command
+from metseg.cli.segment import segment_command
+
+app = typer.Typer(
+    name="metseg",
+    help="Find, outline, measure and follow brain metastases on MRI and CT. Research software, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("segment", no_args_is_help=True)(segment_command)
+app.command("demo", no_args_is_help=True)(demo_command)
+app.command("info")(info_command)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"metseg {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""

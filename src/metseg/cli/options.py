@@ -1,0 +1,60 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME|FOLDER", help="A model that ships, or a bundle's folder.")
+]
+EngineOption = Annotated[str | None, typer.Option("--engine", metavar="NAME", help="What runs the model.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="Processor threads; 0 for all.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", metavar="NAME", help="Where the engine runs.")]
+PointOption = Annotated[
+    str | None,
+    typer.Option("--operating-point", metavar="NAME|P", help="One of the model's operating points, or a probability."),
+]
+MinVolumeOption = Annotated[
+    float | None, typer.Option("--min-volume-mm3", metavar="V", help="Drop lesions smaller than this.")
+]
+FormatsOption = Annotated[
+    str | None,
+    typer.Option("--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability)."),
+]
+ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
+ForceModalityOption = Annotated[
+    bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="TOML", help="Options from a file, in a table [segment].")
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Results go to FOLDER/<case>/.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Do finished cases again.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no table; errors still show.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks and log messages.")]
+
+
+def given(
+    *,
+    model: str | None,
+    engine: str | None,
+    threads: int | None,
+    device: str | None,
+    operating_point: str | None,
+    min_volume_mm3: float | None,
+    formats: str | None,
+    force_modality: bool,
+) -> dict[str, Any]:
+    """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out."""
+    return {
+        "model": model,
+        "engine": engine,
+        "threads": threads,
+        "device": device,
+        "operating_point": operating_point,
+        "min_volume_mm3": min_volume_mm3,
+        "formats": formats,
+        "force_modality": force_modality or None,
+    }

@@ -1,0 +1,1 @@
+"""Every room's options composed, and read from TOML."""

@@ -1,0 +1,63 @@
+"""The options of ``metseg segment``: one frozen model, written resolved beside every result."""
+
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import Field, field_validator
+
+from metseg.core.options import Options
+from metseg.engines.registry import DEFAULT_ENGINE
+
+Format = Literal["nifti", "json", "csv", "png", "html", "probability"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("nifti", "json", "csv", "png", "html")
+
+
+class SegmentOptions(Options):
+    """How studies are segmented and what is written.
+
+    Args:
+        model: name of a shipped bundle, or the folder of one; None for the engine's default.
+        engine: what runs the model.
+        threads: processor threads; 0 for as many as there are.
+        device: where the engine runs.
+        operating_point: name of one of the model's operating points, or a probability in (0, 1); None for the
+            model's default.
+        min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
+        formats: what is written: ``nifti`` the masks, ``json`` and ``csv`` the lesion table, ``png`` the preview,
+            ``html`` the report, ``probability`` the probability in image space. ``run.json`` is always written.
+        force_modality: go on, with a warning, where the image does not look like what the model expects.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    engine: Annotated[str, Field(min_length=1)] = DEFAULT_ENGINE
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    device: Annotated[str, Field(min_length=1)] = "cpu"
+    operating_point: Annotated[str | float | None, Field(union_mode="left_to_right")] = None
+    min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    force_modality: bool = False
+
+    @field_validator("operating_point", mode="before")
+    @classmethod
+    def _number_or_name(cls, value: object) -> object:
+        """``"0.4"`` on the command line and ``0.4`` in a file mean the same; a number must lie inside (0, 1)."""
+        try:
+            number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        except ValueError:
+            return value
+        if number is not None and not 0 < number < 1:
+            message = "a probability must lie between 0 and 1, both excluded"
+            raise ValueError(message)
+        return value if number is None else number
+
+    @field_validator("formats", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """``"nifti,json"`` becomes a list; names given twice count once, the order is kept."""
+        names = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if isinstance(names, list | tuple):
+            if not names:
+                message = "at least one format is needed"
+                raise ValueError(message)
+            return tuple(dict.fromkeys(names))
+        return names

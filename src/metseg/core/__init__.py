@@ -1,0 +1,1 @@
+"""The nouns: grids, volumes, studies, lesions, results; and errors, options, progress, registry, extras."""

@@ -1,0 +1,66 @@
+"""Everything metseg raises on purpose, in one tree.
+
+MetsegError
+├── InputError         what the user gave cannot be used as it is          exit 2, HTTP 422
+├── ConfigError        an option or a configuration file is wrong          exit 2, HTTP 400
+├── MissingExtraError  an optional dependency is not installed             exit 3, HTTP 501
+├── ModelError         a model bundle is missing, broken or foreign        exit 4, HTTP 500
+└── InferenceError     a model ran and failed                              exit 5, HTTP 500
+
+A message is one sentence that says what is wrong and where; ``hint`` says what to do about it.
+Neither ever carries a patient's name, id or date.
+"""
+
+from typing import Final
+
+
+class MetsegError(Exception):
+    """Root of the tree: a message for a person, and a hint that says what to do."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InputError(MetsegError):
+    """What the user gave cannot be used as it is."""
+
+
+class ConfigError(MetsegError):
+    """An option or a configuration file is wrong."""
+
+
+class MissingExtraError(MetsegError):
+    """An optional dependency is not installed."""
+
+
+class ModelError(MetsegError):
+    """A model bundle is missing, broken or foreign."""
+
+
+class InferenceError(MetsegError):
+    """A model ran and failed."""
+
+
+_CODES: Final[dict[type[MetsegError], tuple[int, int]]] = {
+    InputError: (2, 422),
+    ConfigError: (2, 400),
+    MissingExtraError: (3, 501),
+    ModelError: (4, 500),
+    InferenceError: (5, 500),
+}
+UNEXPECTED_EXIT_CODE: Final = 1
+
+
+def exit_code(error: BaseException) -> int:
+    """Exit code of the process for ``error``: 1 for anything outside the tree."""
+    return next((code for kind, (code, _) in _CODES.items() if isinstance(error, kind)), UNEXPECTED_EXIT_CODE)
+
+
+def http_status(error: BaseException) -> int:
+    """HTTP status for ``error``: 500 for anything outside the tree."""
+    return next((status for kind, (_, status) in _CODES.items() if isinstance(error, kind)), 500)

@@ -1,0 +1,72 @@
+"""What is known about each lesion, and all lesions of a case."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from metseg.core.errors import InputError
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion.
+
+    Args:
+        id: its value in the instance map, from 1.
+        volume_mm3: voxels times voxel volume.
+        diameter_mm: longest diameter in one slice of the study's most nearly axial voxel plane, between voxel
+            edges (RANO-BM's longest diameter).
+        perpendicular_mm: longest diameter perpendicular to it, in the same slice.
+        diameter_3d_mm: longest distance between two points of the lesion, any direction.
+        centre_mm: centroid, RAS+ millimetres.
+        centre_ijk: the same as fractional voxel indices of the study's grid.
+        slice_number: index, from 0, along the axial voxel axis of the slice that holds ``diameter_mm``.
+        bbox_ijk: first voxel, and one past the last, of the bounding box.
+        confidence: in [0, 1], None where the engine gives no probabilities.
+    """
+
+    id: int
+    volume_mm3: float
+    diameter_mm: float
+    perpendicular_mm: float
+    diameter_3d_mm: float
+    centre_mm: Point
+    centre_ijk: Point
+    slice_number: int
+    bbox_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
+    confidence: float | None = None
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume in millilitres."""
+        return self.volume_mm3 / 1000
+
+
+@dataclass(frozen=True)
+class LesionTable:
+    """The lesions of a case, largest first, numbered 1, 2, 3 …
+
+    Raises:
+        InputError: lesions out of order or not numbered from 1.
+    """
+
+    lesions: tuple[Lesion, ...] = ()
+
+    def __post_init__(self) -> None:
+        if [lesion.id for lesion in self.lesions] != list(range(1, len(self.lesions) + 1)):
+            raise InputError("The lesions of a table must be numbered 1, 2, 3 … in order.")
+        volumes = [lesion.volume_mm3 for lesion in self.lesions]
+        if volumes != sorted(volumes, reverse=True):
+            raise InputError("The lesions of a table must be sorted, largest first.")
+
+    def __len__(self) -> int:
+        return len(self.lesions)
+
+    def __iter__(self) -> Iterator[Lesion]:
+        return iter(self.lesions)
+
+    @property
+    def total_volume_mm3(self) -> float:
+        """Sum of all lesion volumes."""
+        return sum(lesion.volume_mm3 for lesion in self.lesions)

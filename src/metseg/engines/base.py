@@ -1,0 +1,113 @@
+"""The seam between metseg and whatever finds lesions: what an engine is, and what it says of its model."""
+
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from metseg.core.errors import ConfigError
+from metseg.core.options import Options
+from metseg.core.progress import Progress, no_progress
+from metseg.core.study import Modality, Study
+from metseg.core.volume import ProbabilityMap
+
+SkullStripped = Literal["either", "yes", "no"]
+
+
+class ModelCard(Options):
+    """What everyone needs to know of a model, whichever engine runs it.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        sha256: of what defines it (for a bundle: of its ``model.json``, which holds the hashes of all other files).
+        modality: ``"MR"`` or ``"CT"``.
+        sequences: needed, in the model's order.
+        spacing_mm: of the model's grid; None where it works on the study's.
+        labels: what the values of its segmentations mean; each is a class of its probability maps.
+        skull_stripped: which studies it takes.
+        operating_points: probability threshold by name.
+        default_operating_point: one of those names.
+        limits: what it is known to be bad at, a sentence each.
+        intended_use: one sentence.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    modality: Modality
+    sequences: tuple[str, ...]
+    spacing_mm: tuple[float, float, float] | None
+    labels: Mapping[int, str]
+    skull_stripped: SkullStripped
+    operating_points: Mapping[str, float]
+    default_operating_point: str
+    limits: tuple[str, ...] = ()
+    intended_use: str = Field(default="")
+
+    def threshold(self, operating_point: str | float | None = None) -> float:
+        """Probability threshold of an operating point: a name, a probability in (0, 1), or None for the default.
+
+        A probability may also come as text (``"0.4"``), as from a command line.
+
+        Raises:
+            ConfigError: there is no operating point of that name, or the number is not in (0, 1).
+        """
+        chosen = self.default_operating_point if operating_point is None else operating_point
+        if isinstance(chosen, str) and chosen in self.operating_points:
+            return self.operating_points[chosen]
+        try:
+            value = float(chosen)
+        except ValueError:
+            value = float("nan")
+        if not 0 < value < 1:
+            raise ConfigError(
+                f"Model {self.name} has no operating point {chosen!r}.",
+                hint=f"Give one of {', '.join(self.operating_points)}, or a probability between 0 and 1.",
+            )
+        return value
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Runs a model on a study. Every engine passes ``metseg.testing.check_engine``."""
+
+    @property
+    def name(self) -> str:
+        """Name of the engine in the registry."""
+        ...
+
+    @property
+    def card(self) -> ModelCard:
+        """What it says of its model."""
+        ...
+
+    def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
+        """Probabilities on the model's grid, which holds all of the study's foreground; beyond it they are 0.
+
+        The classes hold all names of ``card.labels``, and perhaps more (``"brain"``).
+
+        Raises:
+            InputError: the study lacks a sequence.
+            InferenceError: the model ran and failed.
+        """
+        ...
+
+
+@runtime_checkable
+class EngineFactory(Protocol):
+    """What the registry holds for each engine."""
+
+    def __call__(self, model: str | None, *, threads: int | None, device: str) -> Engine:
+        """An engine that is ready to predict.
+
+        Args:
+            model: name or folder of a bundle; None for the engine's default.
+            threads: at most so many CPU threads; None for as many as there are cores.
+            device: ``"cpu"``, or whatever else the engine knows.
+
+        Raises:
+            ModelError: the model is missing, broken or foreign.
+            ConfigError: the engine does not know the device.
+        """
+        ...

@@ -1,0 +1,162 @@
+"""What stands in a bundle's ``model.json``."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from metseg.core.options import Options
+from metseg.core.study import Modality
+from metseg.engines.base import SkullStripped
+from metseg.preprocess.resample import Millimetres, Resample
+from metseg.preprocess.steps import AnyStep
+
+FORMAT_VERSION: Final = 1
+MANIFEST_NAME: Final = "model.json"
+Sequence = Literal["t1c", "t1n", "t2f", "t2w", "ct"]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Voxels = Annotated[int, Field(ge=1, le=2048)]
+
+
+class OperatingPoint(Options):
+    """A probability threshold and what was measured at it.
+
+    Args:
+        threshold: at or above it a voxel is lesion.
+        sensitivity: share of lesions found; None where not measured.
+        fp_per_patient: false components a patient; None where not measured.
+        measured_on: which data.
+    """
+
+    threshold: Probability
+    sensitivity: Annotated[float, Field(ge=0, le=1)] | None = None
+    fp_per_patient: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    measured_on: str = ""
+
+
+class Architecture(Options):
+    """A network by its registered name, and the arguments that rebuild it."""
+
+    name: str
+    arguments: Mapping[str, Any] = {}
+
+
+class BrainMask(Options):
+    """How the brain output masks the lesion outputs: its largest component, holes filled, widened.
+
+    Args:
+        output: name of the brain output.
+        threshold: at or above it a voxel is brain.
+        margin_mm: the mask reaches so far beyond the brain.
+    """
+
+    output: str = "brain"
+    threshold: Probability = 0.5
+    margin_mm: Annotated[float, Field(ge=0, le=50)] = 3.0
+
+
+class Tiling(Options):
+    """How volumes too large for one pass are cut.
+
+    Args:
+        max_voxels: of the model's grid; up to it a volume goes through in one pass.
+        size: of a tile in voxels, context included.
+        margin: voxels of context on each side that are thrown away; from the network's receptive field on, tiles give
+            what one pass gives.
+    """
+
+    max_voxels: Annotated[int, Field(ge=1)] = 320 * 320 * 256
+    size: tuple[Voxels, Voxels, Voxels] = (256, 256, 256)
+    margin: Annotated[int, Field(ge=0)] = 32
+
+    @model_validator(mode="after")
+    def _tiles_have_a_core(self) -> Self:
+        if min(self.size) <= 2 * self.margin:
+            raise ValueError(f"tiles of {self.size} voxels are all margin ({self.margin} voxels on each side)")
+        return self
+
+
+class BundleManifest(Options):
+    """All that a bundle says of itself; the field's names are those of ``model.json``.
+
+    Args:
+        format_version: of this layout.
+        name: lower case, digits, ``-``, ``_`` and ``.``.
+        version: of the model.
+        modality: ``"MR"`` or ``"CT"``.
+        sequences: the network's input channels, in order.
+        spacing_mm: of the model's grid; agrees with a ``resample`` step.
+        skull_stripped: which studies it takes.
+        labels: name of each value of its segmentations; each is an output.
+        outputs: name of each output channel of the network, in order; probabilities (the sigmoid is in the graph).
+        brain_mask: None (or false) for no masking; true for the defaults.
+        architecture: None where nobody needs to rebuild the network.
+        preprocessing: ordered steps.
+        tiling: how large volumes are cut.
+        operating_points: by name.
+        default_operating_point: one of those.
+        training_data: a sentence each.
+        results: measured, by name of the data.
+        limits: what it is known to be bad at, a sentence each.
+        intended_use: one sentence.
+        licence: of the weights, an SPDX name where there is one.
+        files: SHA-256 of every file but ``model.json``, by its path in the bundle.
+    """
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    version: Annotated[str, Field(min_length=1)]
+    modality: Modality
+    sequences: Annotated[tuple[Sequence, ...], Field(min_length=1)]
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres]
+    skull_stripped: SkullStripped = "either"
+    labels: Annotated[Mapping[Annotated[int, Field(ge=1, le=255)], str], Field(min_length=1)]
+    outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    brain_mask: BrainMask | None = None
+    architecture: Architecture | None = None
+    preprocessing: tuple[AnyStep, ...]
+    tiling: Tiling = Tiling()
+    operating_points: Mapping[str, OperatingPoint]
+    default_operating_point: str
+    training_data: tuple[str, ...] = ()
+    results: Mapping[str, Any] = {}
+    limits: tuple[str, ...] = ()
+    intended_use: str
+    licence: str
+    files: Mapping[str, Sha256]
+
+    @field_validator("brain_mask", mode="before")
+    @classmethod
+    def _brain_mask_by_yes_or_no(cls, value: object) -> object:
+        return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+    @field_validator("files")
+    @classmethod
+    def _files_stay_inside(cls, files: Mapping[str, str]) -> Mapping[str, str]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts or re.search(r'[\\:*?"<>|\x00-\x1f]', name):
+                raise ValueError(f"{name!r} is no plain path inside the bundle")
+            if name == MANIFEST_NAME:
+                raise ValueError(f"{MANIFEST_NAME} cannot hold its own hash")
+        return files
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if len(set(self.outputs)) != len(self.outputs) or len(set(self.sequences)) != len(self.sequences):
+            raise ValueError("outputs or sequences name something twice")
+        if missing := sorted(set(self.labels.values()) - set(self.outputs)):
+            raise ValueError(f"labels name {', '.join(missing)}, which outputs lack")
+        if self.brain_mask and self.brain_mask.output not in set(self.outputs) - set(self.labels.values()):
+            raise ValueError(f"brain_mask needs an output {self.brain_mask.output!r} that is no label")
+        if self.default_operating_point not in self.operating_points:
+            raise ValueError(f"default_operating_point {self.default_operating_point!r} is not in operating_points")
+        if ("ct" in self.sequences) != (self.modality == "CT") or (self.modality == "CT" and len(self.sequences) > 1):
+            raise ValueError(f"sequences {', '.join(self.sequences)} do not fit modality {self.modality}")
+        for step in self.preprocessing:
+            if isinstance(step, Resample) and step.spacing_mm != self.spacing_mm:
+                raise ValueError(f"the resample step makes {step.spacing_mm} mm, but spacing_mm is {self.spacing_mm}")
+        return self

@@ -1,0 +1,1 @@
+"""Judge a segmentation against a reference: pure functions on arrays."""

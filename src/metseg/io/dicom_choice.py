@@ -1,0 +1,156 @@
+"""Choose the series to segment out of a folder, and say why.
+
+Points, not rules: no single attribute is reliable in practice. Descriptions are read here and nowhere repeated.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from metseg.core.errors import InputError
+from metseg.io.dicom_frames import contrast_given, thickness_mm
+from metseg.io.dicom_series import Candidate
+from metseg.io.dicom_values import number_of, texts_of
+
+MIN_SLICES: Final = 8
+
+
+def _words(pattern: str) -> re.Pattern[str]:
+    """Matches whole words; letters and digits on either side make another word, an underscore does not."""
+    return re.compile(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", re.IGNORECASE)
+
+
+_CONTRAST: Final = _words(
+    r"post(?:gd|km|contrast|c)?|gd|gad\w*|km|ce|c\+|contrast|enhanced|t1 ?w? ?ce?|.*\+ ?(?:c|ce|gd|km)"
+)
+_PLAIN: Final = _words(
+    r"pre(?![ -]?op)|plain|nativ\w*|unenhanced|precontrast|w/?o|"
+    r"(?:non|no|without|w/?o|ohne)[ -]*(?:iv|contrast|gd|gad\w*|km|c|ce|kontrast\w*)"
+)
+_T1: Final = _words(r"t1\w*|\w*mp[ -]?rage\w*|\w*bravo\w*|\w*spgr\w*|\w*tfe\w*|\w*flash\w*|\w*vibe\w*|mp2rage\w*")
+_OTHER_MR: Final = _words(
+    r"\w*flair\w*|t2\w*|pd\w*|\w*dwi\w*|\w*diff\w*|\w*dti\w*|adc\w*|b\d+\w*|\w*swi\w*|\w*swan\w*|\w*tof\w*|\w*angio\w*|"
+    r"mra\w*|\w*perf\w*|\w*dsc\w*|\w*dce\w*|\w*asl\w*|\w*bold\w*|\w*ciss\w*|\w*fiesta\w*|\w*stir\w*|phase\w*|sub\w*"
+)
+_BONE: Final = _words(r"bone\w*|knochen\w*|lung\w*|sinus\w*|angio\w*|cta\w*|perf\w*")
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate with its points and the facts that gave them."""
+
+    candidate: Candidate
+    points: int
+    reasons: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[int, int, float, int]:
+        """Sorts best last: points, more slices, thinner ones, lower series number."""
+        number = self.candidate.number
+        slices = len(self.candidate.positions_mm)
+        return self.points, slices, -self.candidate.spacing_mm, -(number if number is not None else 10**10)
+
+
+def choose_series(
+    candidates: Sequence[Candidate], modality: Literal["MR", "CT"] | None
+) -> tuple[Candidate, tuple[str, ...]]:
+    """The best candidate, and notes on which it is and why.
+
+    Raises:
+        InputError: no volume of the modality, or two visits with series that are equally good.
+    """
+    wanted = [candidate for candidate in candidates if modality in {None, candidate.modality}]
+    if not wanted:
+        found = sorted({candidate.modality for candidate in candidates})
+        raise InputError(
+            f"There is no {modality} series among the DICOM files, only {' and '.join(found)}.",
+            hint="Give a study of the modality that the model is made for, or choose another model.",
+        )
+    volumes = [candidate for candidate in wanted if len(candidate.positions_mm) >= MIN_SLICES]
+    placed = volumes or [candidate for candidate in wanted if candidate.frames] or wanted
+    ranking = sorted((_rank(candidate) for candidate in placed), key=lambda ranked: ranked.order, reverse=True)
+    best = ranking[0]
+    _refuse_two_visits(ranking)
+    if len(candidates) == 1:
+        return best.candidate, ()
+    others = [ranked.candidate for ranked in ranking[1:]] + [one for one in candidates if one not in placed]
+    why = ", ".join(best.reasons)
+    return best.candidate, (
+        f"Of {len(candidates)} image series, {best.candidate.name} was used: {why}; not {_listed(others)}.",
+    )
+
+
+def _listed(others: Sequence[Candidate]) -> str:
+    names = sorted({other.name for other in others}) if len({other.name for other in others}) > 1 else []
+    return (", ".join(names[:12]) + (" …" if len(names) > 12 else "")) or f"{others[0].name}, too"
+
+
+def _refuse_two_visits(ranking: Sequence[Ranked]) -> None:
+    best = ranking[0]
+    visit = best.candidate.header.text("StudyInstanceUID")
+    for other in ranking[1:]:
+        if other.points == best.points and other.candidate.header.text("StudyInstanceUID") != visit:
+            raise InputError(
+                f"The folder holds more than one study, and {best.candidate.name} of one is as good a choice as "
+                f"{other.candidate.name} of another.",
+                hint="Give one folder for each visit.",
+            )
+
+
+def _rank(candidate: Candidate) -> Ranked:
+    if not candidate.frames:
+        return Ranked(candidate, -100, ("no other has a geometry",))
+    scores = [
+        *_common_points(candidate),
+        *(_mr_points(candidate) if candidate.modality == "MR" else _ct_points(candidate)),
+    ]
+    reasons = [reason for points, reason in scores if points > 0]
+    reasons.append(f"{len(candidate.positions_mm)} slices {candidate.spacing_mm:.3g} mm apart")
+    return Ranked(candidate, sum(points for points, _ in scores), tuple(reasons))
+
+
+def _common_points(candidate: Candidate) -> list[tuple[int, str]]:
+    frame, slices = candidate.frames[0], len(candidate.positions_mm)
+    image_type = texts_of(frame.layers, "ImageType")
+    spacing = min(candidate.spacing_mm, thickness_mm(frame) or 100.0) if slices > 1 else 100.0
+    return [
+        (3 * contrast_given(frame.layers), "contrast agent recorded"),
+        (2 if spacing <= 1.5 else 1 if spacing <= 3 else 0, "thin slices"),
+        (-5 * ("DERIVED" in image_type[:1]), "derived"),
+        (-3 * bool({"MPR", "REFORMATTED", "CSA MPR"} & set(image_type)), "reformatted"),
+        (-3 * (len(candidate.frames) >= 1.5 * slices), "several volumes"),
+        (-20 * (slices < MIN_SLICES), "too few slices"),
+    ]
+
+
+def _mr_points(candidate: Candidate) -> list[tuple[int, str]]:
+    layers = candidate.frames[0].layers
+    description = _description(candidate)
+    volumetric = texts_of(layers, "MRAcquisitionType") == ("3D",)
+    echo = number_of(layers, "EchoTime") or number_of(layers, "EffectiveEchoTime") or 0.0
+    fluid_nulled = (number_of(layers, "InversionTime") or 0.0) > 1500
+    plain = bool(_PLAIN.search(description))
+    return [
+        (3 * volumetric, "3D acquisition"),
+        (3 * bool(_CONTRAST.search(description) and not plain), "described as contrast-enhanced"),
+        (-4 * plain, "described as without contrast"),
+        (2 * bool(_T1.search(description)), "described as T1-weighted"),
+        (-6 * bool(_OTHER_MR.search(description)), "described as another sequence"),
+        (-6 * (echo > 50 or fluid_nulled), "echo or inversion time of another weighting"),
+        (-4 * bool({"P", "PHASE", "R", "REAL", "I", "IMAGINARY"} & set(texts_of(layers, "ImageType")[2:])), "phase"),
+    ]
+
+
+def _ct_points(candidate: Candidate) -> list[tuple[int, str]]:
+    description = _description(candidate)
+    return [
+        (2 * bool(_CONTRAST.search(description) and not _PLAIN.search(description)), "described as contrast-enhanced"),
+        (-4 * bool(_BONE.search(description)), "described for bone, lung or vessels"),
+    ]
+
+
+def _description(candidate: Candidate) -> str:
+    return f"{candidate.header.text('SeriesDescription')} {candidate.header.text('ProtocolName')}".casefold().replace(
+        "_", " "
+    )

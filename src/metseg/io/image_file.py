@@ -1,0 +1,25 @@
+"""One image as it came out of a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from metseg.core.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFile:
+    """What every reader of this room returns.
+
+    Args:
+        volume: float32 (i, j, k), C order, and where it lies.
+        headers: technical facts; never identity.
+        notes: what was repaired, chosen or doubted, a sentence each.
+        sha256: over the bytes of the file (of header and data file, in this order, where there are two).
+        format: as in ``Source.format``.
+    """
+
+    volume: Volume
+    headers: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+    format: str = "nifti"

@@ -1,0 +1,87 @@
+"""The lesions of a case as JSON, for programs, and as CSV, for tables."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from metseg.core.lesion import Lesion, LesionTable
+from metseg.io.atomic import write_text
+
+UNITS: Final = {
+    "volume_mm3": "mm³",
+    "volume_ml": "mL",
+    "diameter_mm": "mm, longest in an axial slice",
+    "perpendicular_mm": "mm, perpendicular to it in the same slice",
+    "diameter_3d_mm": "mm, longest in any direction",
+    "centre_mm": "mm, patient space, RAS+ (x to the right, y to the front, z to the head)",
+    "centre_ijk": "voxel indices from 0",
+    "slice_number": "index from 0 of the slice of diameter_mm",
+    "bbox_ijk": "voxel indices: first, and one past the last",
+    "confidence": "0 to 1; null where the engine gives none",
+}
+_COLUMNS: Final = (
+    "id", "volume_mm3", "volume_ml", "diameter_mm", "perpendicular_mm", "diameter_3d_mm", "centre_x_mm", "centre_y_mm",
+    "centre_z_mm", "centre_i", "centre_j", "centre_k", "slice_number", "confidence", "bbox_start_i", "bbox_start_j",
+    "bbox_start_k", "bbox_stop_i", "bbox_stop_j", "bbox_stop_k",
+)  # fmt: skip
+
+
+def write_lesions_json(path: Path, lesions: LesionTable, case: str) -> None:
+    """Write an object with the case, totals, units, and the list ``lesions``, largest first.
+
+    Lengths and volumes are rounded to 0.0001 mm or mm³: far below what can be measured, free of float noise.
+
+    Raises:
+        MetsegError: the folder is missing, not writable, or full.
+    """
+    content = {
+        "case": case,
+        "n": len(lesions),
+        "total_volume_mm3": _rounded(lesions.total_volume_mm3),
+        "total_volume_ml": _rounded(lesions.total_volume_mm3 / 1000, 7),
+        "lesions": [_record(lesion) for lesion in lesions],
+        "units": UNITS,
+    }
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_lesions_csv(path: Path, lesions: LesionTable) -> None:
+    """Write a header line and one line a lesion; numbers only, so that no cell can act as a formula.
+
+    Raises:
+        MetsegError: the folder is missing, not writable, or full.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for lesion in lesions:
+        record = _record(lesion)
+        start, stop = record["bbox_ijk"]
+        scalars = [record[name] for name in _COLUMNS[:6]]
+        confidence = "" if lesion.confidence is None else record["confidence"]
+        place = [*record["centre_mm"], *record["centre_ijk"], record["slice_number"], confidence]
+        writer.writerow([*scalars, *place, *start, *stop])
+    write_text(path, text.getvalue())
+
+
+def _record(lesion: Lesion) -> dict[str, Any]:
+    return {
+        "id": lesion.id,
+        "volume_mm3": _rounded(lesion.volume_mm3),
+        "volume_ml": _rounded(lesion.volume_ml, 7),
+        "diameter_mm": _rounded(lesion.diameter_mm),
+        "perpendicular_mm": _rounded(lesion.perpendicular_mm),
+        "diameter_3d_mm": _rounded(lesion.diameter_3d_mm),
+        "centre_mm": [_rounded(x) for x in lesion.centre_mm],
+        "centre_ijk": [_rounded(x) for x in lesion.centre_ijk],
+        "slice_number": int(lesion.slice_number),
+        "bbox_ijk": [[int(n) for n in corner] for corner in lesion.bbox_ijk],
+        "confidence": None if lesion.confidence is None else _rounded(lesion.confidence),
+    }
+
+
+def _rounded(value: float, digits: int = 4) -> float:
+    """Also turns a negative zero, which a table would show as -0.0, into zero."""
+    return round(float(value), digits) + 0.0

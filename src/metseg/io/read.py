@@ -1,0 +1,153 @@
+"""Read one case: its images by sequence, whatever their format, as a study."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path, PurePosixPath
+
+from metseg.core.errors import ConfigError, InputError
+from metseg.core.study import Modality, Source, Study
+from metseg.io.case_names import shown_name
+from metseg.io.discover import FORMATS, CaseInput, find_sources
+from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES, is_dicom, is_hidden
+from metseg.io.image_file import ImageFile
+from metseg.io.limits import DEFAULT_LIMITS, Limits
+from metseg.io.nifti import read_nifti_image
+from metseg.io.other_formats import read_other
+from metseg.io.zip_files import unpacked
+
+
+def read_study(
+    case_input: CaseInput, sequences: tuple[str, ...], modality: Modality, limits: Limits = DEFAULT_LIMITS
+) -> Study:
+    """Read the images that a model wants.
+
+    Args:
+        case_input: what to read.
+        sequences: of the model, in its order: file ``_0000`` is the first, and a lone file is too.
+        modality: ``"MR"`` or ``"CT"``: which series of a mixed DICOM folder is right.
+        limits: what a file may claim and hold.
+
+    Returns:
+        A study with those of the wanted sequences that are there; its source names the user's files, the hash over
+        their bytes, and every note of the readers.
+
+    Raises:
+        InputError: a file that is refused, images on different grids, or none of the wanted sequences.
+        ConfigError: no sequence is wanted.
+    """
+    if not sequences:
+        raise ConfigError("No sequence is wanted.", hint="Name the sequences in the model's description.")
+    if case_input.sequences is not None:
+        images, notes = _read_named(case_input, sequences, modality, limits)
+    elif case_input.kind == "dicom" or (case_input.kind == "zip" and not case_input.members):
+        images, notes = {sequences[0]: _read_dicom_case(case_input, modality, limits)}, ()
+    else:
+        images, notes = _read_channels(case_input, sequences, limits)
+    return Study(
+        case=case_input.case,
+        images={sequence: image.volume for sequence, image in images.items()},
+        source=_source(case_input, images, notes),
+    )
+
+
+def read_image(path: Path, modality: Modality | None = None, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
+    """Read one image: a file of any format, a folder of DICOM, or a zip that holds one image.
+
+    Raises:
+        InputError: the image is refused, or there is not exactly one.
+    """
+    cases = find_sources([path])
+    if len(cases) != 1 or len(cases[0].channels) > 1:
+        raise InputError(f"{shown_name(path)} holds several images, but one is wanted.", hint="Name the file to read.")
+    if cases[0].kind == "dicom" or (cases[0].kind == "zip" and not cases[0].members):
+        return _read_dicom_case(cases[0], modality, limits)
+    with _image_files(cases[0], limits) as files:
+        return _read_file(files[0], limits)
+
+
+def _read_file(path: Path, limits: Limits) -> ImageFile:
+    lower = path.name.lower()
+    if lower.endswith((".mha", ".mhd", ".nrrd", ".nhdr")):
+        return read_other(path, limits)
+    return read_nifti_image(path, limits)
+
+
+def _read_named(
+    case_input: CaseInput, sequences: Sequence[str], modality: Modality, limits: Limits
+) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
+    named = case_input.sequences or {}
+    if not set(named) & set(sequences):
+        raise InputError(
+            f"Case {case_input.case} has {', '.join(named)}, but the model needs {', '.join(sequences)}.",
+            hint="Give the sequence the model needs, or choose another model.",
+        )
+    images = {name: read_image(named[name], modality, limits) for name in sequences if name in named}
+    unused = [name for name in named if name not in sequences]
+    return images, (f"Not used by the model: {', '.join(unused)}.",) if unused else ()
+
+
+def _read_channels(
+    case_input: CaseInput, sequences: Sequence[str], limits: Limits
+) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
+    """Channel n is the model's n-th sequence; channels the model does not have are left unread."""
+    channels = case_input.channels or (0,)
+    images: dict[str, ImageFile] = {}
+    unused = []
+    with _image_files(case_input, limits) as files:
+        for channel, file in zip(channels, files):
+            if channel < len(sequences):
+                images[sequences[channel]] = _read_file(file, limits)
+            else:
+                unused.append(shown_name(file))
+    notes = (f"Not used, as the model takes {len(sequences)} sequence(s): {', '.join(unused)}.",) if unused else ()
+    return images, notes
+
+
+@contextmanager
+def _image_files(case_input: CaseInput, limits: Limits) -> Iterator[tuple[Path, ...]]:
+    """The image files of a case, unpacked for as long as the block lasts where they lie in a zip."""
+    if case_input.kind != "zip":
+        yield case_input.files
+        return
+    members = set(case_input.members)
+    folders = {PurePosixPath(m).parent for m in members if m.lower().endswith(HEADER_SUFFIXES)}
+
+    def wanted(inside: PurePosixPath) -> bool:
+        detached = inside.parent in folders and inside.name.lower().endswith(DETACHED_SUFFIXES)
+        return str(inside) in members or detached
+
+    with unpacked(case_input.files[0], wanted, limits) as files:
+        yield tuple(files[member] for member in case_input.members)
+
+
+def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: Limits) -> ImageFile:
+    from metseg.io.dicom import read_dicom
+
+    path = case_input.files[0]
+    is_zip = case_input.kind == "zip"
+
+    def wanted(inside: PurePosixPath) -> bool:
+        return not any(map(is_hidden, inside.parts))
+
+    with unpacked(path, wanted, limits) if is_zip else nullcontext({f.name: f for f in case_input.files}) as unzipped:
+        files = [file for file in unzipped.values() if is_dicom(file)] if is_zip else list(case_input.files)
+        if not files:
+            raise InputError(f"There is no image in {shown_name(path)}.", hint=f"Give {FORMATS}.")
+        image = read_dicom(files, modality=modality, limits=limits)
+    return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom")
+
+
+def _source(case_input: CaseInput, images: Mapping[str, ImageFile], notes: tuple[str, ...]) -> Source:
+    read = list(images.values())
+    headers: dict[str, str] = {}
+    for image in reversed(read):  # where images differ, the first one's word stands
+        headers |= image.headers
+    hashes = [image.sha256 for image in read]
+    return Source(
+        paths=case_input.files,
+        sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
+        format=read[0].format,
+        notes=(*case_input.notes, *notes, *dict.fromkeys(note for image in read for note in image.notes)),
+        headers=headers,
+    )

@@ -1,0 +1,135 @@
+"""Zips from outside: looked through before anything is unpacked, and unpacked to names of our own."""
+
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from metseg.core.errors import InputError
+from metseg.io.case_names import safe_name, shown_name
+from metseg.io.gzip_stream import RESEND, open_regular
+from metseg.io.limits import DEFAULT_LIMITS, MIB, Limits
+
+_PACKED_AS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+_REPACK: Final = "Unpack the zip where you trust it, and give the folder."
+
+
+def checked_entries(archive: zipfile.ZipFile, name: str, limits: Limits = DEFAULT_LIMITS) -> list[zipfile.ZipInfo]:
+    """The files of a zip, folders left out, if the zip does nothing that an honest one does not.
+
+    Entries are told by number, not by name: names in exports tend to hold the patient's.
+
+    Raises:
+        InputError: too many files or bytes, a ratio no image has, encryption, links or devices, names that lead out
+            of the zip or come twice, or a packing other than store and deflate.
+    """
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    if len(archive.infolist()) > limits.max_members:
+        raise InputError(f"{name} holds over {limits.max_members:,} files.", hint=_REPACK)
+    unpacked, packed = sum(e.file_size for e in entries), Path(archive.filename or name).stat().st_size
+    if unpacked > limits.max_bytes:
+        raise InputError(f"{name} would unpack to {unpacked:,} bytes; the limit is {limits.max_bytes:,}.", hint=_REPACK)
+    if unpacked > limits.ratio_free_bytes and unpacked > limits.max_ratio * packed:
+        raise InputError(
+            f"{name} would unpack {packed:,} bytes to {unpacked:,}: no study shrinks over {limits.max_ratio:g} to 1.",
+            hint=_REPACK,
+        )
+    seen: set[str] = set()
+    for number, entry in enumerate(entries, start=1):
+        finding = _finding(entry)
+        if entry.filename.casefold() in seen:
+            finding = "has the same name as another"
+        seen.add(entry.filename.casefold())
+        if finding:
+            raise InputError(f"File {number} in {name} {finding}.", hint=_REPACK)
+    return entries
+
+
+def _finding(entry: zipfile.ZipInfo) -> str:
+    """What is wrong with an entry, as the end of a sentence about it; empty if nothing is."""
+    raw = entry.orig_filename
+    parts = PurePosixPath(raw.replace("\\", "/")).parts
+    mode = entry.external_attr >> 16
+    if entry.flag_bits & 0x1:
+        return "is encrypted"
+    if "\0" in raw or any(ord(c) < 32 for c in raw):
+        return "has a name with control characters"
+    if raw.startswith(("/", "\\")) or ".." in parts or (len(raw) > 1 and raw[1] == ":"):
+        return "has a name that leads out of the zip"
+    if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+        return "is a link or a device, not a file"
+    if entry.compress_type not in _PACKED_AS:
+        return "is packed in a way that is not read (only store and deflate are)"
+    return ""
+
+
+@contextmanager
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a zip.
+
+    Raises:
+        InputError: it is none, or it is damaged; or damage shows while it is read.
+    """
+    with open_regular(path):  # the plain refusals: missing, folder, empty
+        pass
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+        raise InputError(f"{shown_name(path)} is no whole zip, or a file in it is damaged.", hint=RESEND) from error
+
+
+@contextmanager
+def unpacked(
+    path: Path, wanted: Callable[[PurePosixPath], bool], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[dict[str, Path]]:
+    """Unpack the wanted files of a zip into a temporary folder, which is gone when the block ends.
+
+    Folders of the zip become numbered folders, and file names are made safe: no name of the zip is followed.
+
+    Args:
+        path: the zip.
+        wanted: asked for each name in the zip.
+        limits: caps on the whole zip.
+
+    Yields:
+        Name in the zip -> where it was unpacked, sorted by name.
+
+    Raises:
+        InputError: the zip is none, does what no honest one does, is damaged, or there is no room to unpack it.
+    """
+    with tempfile.TemporaryDirectory(prefix="metseg-") as temporary, open_zip(path) as archive:
+        folders: dict[PurePosixPath, Path] = {}
+        files: dict[str, Path] = {}
+        for entry in sorted(checked_entries(archive, shown_name(path), limits), key=lambda e: e.filename):
+            inside = PurePosixPath(entry.filename)
+            if not wanted(inside):
+                continue
+            folder = folders.setdefault(inside.parent, Path(temporary) / f"{len(folders):06d}")
+            files[entry.filename] = target = folder / safe_name(inside.name)
+            _unpack(archive, entry, target, shown_name(path))
+        yield files
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, name: str) -> None:
+    """Copy one entry; zipfile stops at the declared size and compares the CRC-32 there."""
+    try:
+        target.parent.mkdir(exist_ok=True)
+        with archive.open(entry) as source, target.open("xb") as out:
+            while block := source.read(MIB):
+                out.write(block)
+            if out.tell() != entry.file_size:  # zipfile lets this pass
+                raise InputError(f"A file in {name} is damaged: it is shorter than declared.", hint=RESEND)
+    except FileExistsError as error:
+        raise InputError(f"Two files in {name} have names that differ too little.", hint=_REPACK) from error
+    except RuntimeError as error:  # zipfile's answer where a password is needed
+        raise InputError(f"A file in {name} is encrypted.", hint=_REPACK) from error
+    except OSError as error:
+        raise InputError(
+            f"{name} could not be unpacked: {error.strerror or type(error).__name__}.",
+            hint="Check the room in the temporary folder.",
+        ) from error

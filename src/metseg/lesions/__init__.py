@@ -1,0 +1,1 @@
+"""From a mask to lesions: components, and what is measured of each."""

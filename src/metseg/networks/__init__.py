@@ -1,0 +1,1 @@
+"""Networks, one file each. Needs the extra ``train`` (torch)."""

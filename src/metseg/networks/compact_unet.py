@@ -1,0 +1,86 @@
+"""A U-Net for a CPU: half the resolution inside, all of it at both ends, and nothing that depends on the patch.
+
+Full-resolution 3D convolutions are what costs on a CPU. Here eight neighbouring voxels become eight channels (space to
+depth, the reverse of Shi et al. 2016, "Real-time single image and video super-resolution …"), a residual U-Net
+(Ronneberger et al. 2015; He et al. 2016) works at half the resolution, and its last layer, which sees those eight
+channels again, gives one value to each of the eight voxels. Batch normalisation folds into the convolutions after
+training, so that a tile and a whole volume get the same answer wherever the receptive field is covered.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def space_to_depth(x: Tensor) -> Tensor:
+    """(n, c, 2i, 2j, 2k) to (n, 8c, i, j, k)."""
+    n, c, i, j, k = x.shape
+    x = x.reshape(n, c, i // 2, 2, j // 2, 2, k // 2, 2)
+    return x.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, c * 8, i // 2, j // 2, k // 2)
+
+
+def depth_to_space(x: Tensor) -> Tensor:
+    """(n, 8c, i, j, k) to (n, c, 2i, 2j, 2k); undoes ``space_to_depth``."""
+    n, c, i, j, k = x.shape
+    x = x.reshape(n, c // 8, 2, 2, 2, i, j, k)
+    return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // 8, i * 2, j * 2, k * 2)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm3d(outputs, momentum=0.05),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Block(nn.Module):
+    """Two convolutions and a way around the second."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.enter = _conv(inputs, outputs, stride)
+        self.refine = _conv(outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, inputs, i, j, k) to (n, outputs, i/stride, j/stride, k/stride)."""
+        x = self.enter(x)
+        return x + self.refine(x)
+
+
+class CompactUNet(nn.Module):
+    """Images (n, channels, i, j, k) to logits (n, outputs, i, j, k); i, j, k divisible by ``multiple``.
+
+    Args:
+        channels: image channels.
+        outputs: logits a voxel, each for a sigmoid of its own.
+        widths: features at 2, 4, 8 … voxels' resolution.
+    """
+
+    def __init__(self, channels: int = 1, outputs: int = 2, widths: Sequence[int] = (16, 32, 64, 96, 128)) -> None:
+        super().__init__()
+        self.multiple = 2 ** len(widths)
+        sizes = [channels * 8, *widths]
+        self.down = nn.ModuleList(
+            Block(a, b, stride=1 if level == 0 else 2) for level, (a, b) in enumerate(pairwise(sizes))
+        )
+        self.up = nn.ModuleList(_conv(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.last = _conv(widths[0] + channels * 8, widths[0])
+        self.head = nn.Conv3d(widths[0], outputs * 8, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (n, outputs, i, j, k)."""
+        folded = space_to_depth(image)
+        x, skips = folded, []
+        for block in self.down:
+            x = block(x)
+            skips.append(x)
+        skips.pop()
+        for conv in self.up:
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = conv(torch.cat([x, skips.pop()], dim=1))
+        x = self.last(torch.cat([x, folded], dim=1))
+        return depth_to_space(self.head(x))

@@ -1,0 +1,1 @@
+"""Study in, result out: guard, predict, label, measure, write; one case or many."""

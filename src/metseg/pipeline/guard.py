@@ -1,0 +1,114 @@
+"""Is the image what the model was trained for? A clear mismatch is refused, a doubtful one becomes a warning."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from metseg.core.errors import InputError
+from metseg.core.study import Study
+from metseg.core.volume import ProbabilityMap, Volume
+from metseg.engines.base import ModelCard
+from metseg.pipeline.intensity import IntensityFacts, foreground_volume_mm3, measure_intensity
+
+_FORCE_HINT: Final = "If you are sure, go on with --force-modality; the report will say so."
+_THICK_MM: Final = 3.0
+_VERY_THICK_MM: Final = 6.5
+_SMALL_FIELD_MM: Final = 80.0
+_SMALL_BRAIN_MM3: Final = 300_000.0
+
+
+def check_modality(study: Study, card: ModelCard, *, force: bool = False) -> list[str]:
+    """Compare a study's header facts and intensities with what a model card asks for.
+
+    Args:
+        study: the images, all of them looked at.
+        card: declares modality, sequences and whether skulls may be there.
+        force: turn refusals into warnings.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        InputError: a sequence is missing, or an image clearly is of another modality or no image at all.
+    """
+    _check_sequences(study, card)
+    refusals = list(_refusals(study, card))
+    if refusals and not force:
+        raise InputError(f"Study {study.case} was refused: {refusals[0]}", hint=_FORCE_HINT)
+    overridden = [f"Segmented although the check of the modality refused it: {reason}" for reason in refusals]
+    return [*overridden, *_doubts(study, card)]
+
+
+def check_brain(probability: ProbabilityMap) -> list[str]:
+    """Warn where the model itself sees hardly any brain; nothing to say for models without a brain class."""
+    if "brain" not in probability.classes:
+        return []
+    volume_mm3 = float((probability.of("brain") >= 0.5).sum()) * probability.grid.voxel_volume_mm3
+    if volume_mm3 >= _SMALL_BRAIN_MM3:
+        return []
+    return [f"The model recognised only {volume_mm3 / 1000:.0f} mL of brain; nothing was looked for elsewhere."]
+
+
+def _check_sequences(study: Study, card: ModelCard) -> None:
+    missing = [name for name in card.sequences if name not in study.images]
+    if missing:
+        raise InputError(
+            f"Study {study.case} lacks {', '.join(missing)}, which the model {card.name} needs; "
+            f"it has {', '.join(study.images)}.",
+            hint="Name each file by its sequence, for example --t1c FILE, or choose another model.",
+        )
+
+
+def _refusals(study: Study, card: ModelCard) -> Iterator[str]:
+    """Reasons not to run this model on this study."""
+    declared = study.source.headers.get("Modality", "").upper()
+    if declared and declared != card.modality:
+        yield f"its header says modality {declared}, but the model {card.name} is for {card.modality}."
+    for name in card.sequences:
+        facts = measure_intensity(study.images[name])
+        if facts.is_label_map:
+            yield f"its image {name} holds few whole numbers in flat patches, as a label map does, not a scan."
+        elif card.modality == "MR" and facts.looks_like:
+            yield (
+                f"the intensities of {name} ({facts.minimum:.0f} to {facts.maximum:.0f}) look like "
+                f"{facts.looks_like}, but the model {card.name} is for MR."
+            )
+        elif card.modality == "CT" and _is_no_ct(facts, declared):
+            yield (
+                f"the intensities of {name} ({facts.minimum:.4g} to {facts.maximum:.4g}) are not Hounsfield units, "
+                f"which the model {card.name} needs."
+            )
+
+
+def _is_no_ct(facts: IntensityFacts, declared: str) -> bool:
+    """No air below -500 HU: MR, or CT in other units. A header that says CT is believed: stripped brains lack air."""
+    return declared != "CT" and facts.minimum > -500
+
+
+def _doubts(study: Study, card: ModelCard) -> Iterator[str]:
+    """Reasons to read the result with care."""
+    headers = study.source.headers
+    if "t1c" in card.sequences and headers.get("ContrastBolusAgent") == "absent":
+        yield "The header names no contrast agent; the model needs a contrast-enhanced image."
+    stripped = {"yes": True, "no": False}.get(card.skull_stripped)
+    if stripped is not None and study.skull_stripped not in (None, stripped):
+        wanted = "without" if stripped else "with"
+        yield f"The model {card.name} was trained on images {wanted} skull, which this study is not."
+    yield from _geometry_doubts(next(iter(study.images.values())))
+
+
+def _geometry_doubts(volume: Volume) -> Iterator[str]:
+    grid = volume.grid
+    slice_mm = max(grid.spacing_mm)
+    if slice_mm > _VERY_THICK_MM:
+        yield (
+            f"The slices are {slice_mm:.1f} mm apart, more than the model was tried on: small lesions are missed, and "
+            "vessels cut across look like lesions."
+        )
+    elif slice_mm > _THICK_MM:
+        yield f"The slices are {slice_mm:.1f} mm apart: lesions smaller than that may be missed, and sizes are coarse."
+    narrow = min(n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
+    if narrow < _SMALL_FIELD_MM:
+        yield f"The image covers only {narrow:.0f} mm along one axis: part of the brain is missing."
+    content_mm3 = foreground_volume_mm3(volume)
+    if content_mm3 < _SMALL_BRAIN_MM3:
+        yield f"Only {content_mm3 / 1000:.0f} mL of the image is not background, less than a brain."

@@ -1,0 +1,115 @@
+"""``run.json``: what made a result, and how to tell that it need not be made again."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from metseg import __version__
+from metseg.config.options import SegmentOptions
+from metseg.core.result import CaseResult
+from metseg.engines.base import Engine
+from metseg.io.discover import CaseInput
+from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES
+
+MANIFEST: Final = "run.json"
+SCHEMA: Final = "metseg.run/1"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) -> str:
+    """One hash over all that decides a result: input bytes, model, engine, options, metseg's version.
+
+    How many threads run makes no difference to a result, and where the bundle lies is covered by its hash.
+    """
+    digest = hashlib.sha256()
+    for role, path in _input_files(case_input):
+        digest.update(f"{role}={file_sha256(path)}\n".encode())
+    digest.update("\n".join(case_input.members).encode())
+    decisive = options.model_dump(mode="json", exclude={"threads", "model"})
+    facts = {"metseg": __version__, "engine": engine.name, "model": engine.card.sha256, "options": decisive}
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def compose_manifest(
+    result: CaseResult, case_input: CaseInput, *, mark: str, outputs: Iterable[Path], warnings: Iterable[str]
+) -> dict[str, Any]:
+    """The manifest of a result as plain data; holds no patient data and no path of the user's machine."""
+    made, study = result.provenance, result.study
+    return {
+        "schema": SCHEMA,
+        "case": study.case,
+        "fingerprint": mark,
+        "input": {
+            "sha256": study.source.sha256,
+            "format": study.source.format,
+            "files": _file_names(case_input),
+            "sequences": list(study.images),
+            "headers": dict(study.source.headers),
+            "shape": list(study.grid.shape),
+            "spacing_mm": [round(s, 6) for s in study.grid.spacing_mm],
+            "affine": study.grid.affine.tolist(),
+        },
+        "engine": made.engine,
+        "model": dict(made.model),
+        "versions": dict(made.versions),
+        "options": dict(made.options),
+        "timings_s": dict(made.timings_s),
+        "warnings": [*made.warnings, *warnings],
+        "notes": list(study.source.notes),
+        "lesions": {"count": len(result.lesions), "volume_mm3": result.lesions.total_volume_mm3},
+        "outputs": [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in outputs],
+    }
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a result folder, or None where there is none that this version understands."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        return None
+    outputs = manifest.get("outputs")
+    if not isinstance(outputs, list) or not all(isinstance(o, dict) and {"name", "sha256"} <= set(o) for o in outputs):
+        return None
+    return manifest
+
+
+def is_finished(folder: Path, manifest: Mapping[str, Any] | None, mark: str) -> bool:
+    """Was this result made of the same input, model and options, and are all its files there?"""
+    if manifest is None or manifest.get("fingerprint") != mark:
+        return False
+    return all((folder / str(item["name"])).is_file() for item in manifest["outputs"])
+
+
+def _input_files(case_input: CaseInput) -> list[tuple[str, Path]]:
+    """Each file that will be read, with the part it plays; folders opened up, in a fixed order."""
+    roles = {path: name for name, path in (case_input.sequences or {}).items()}
+    listed: list[tuple[str, Path]] = []
+    for index, path in enumerate(case_input.files):
+        channel = str(case_input.channels[index]) if index < len(case_input.channels) else ""
+        listed.extend((roles.get(path, channel), each) for each in _with_companions(path))
+    return listed
+
+
+def _with_companions(path: Path) -> list[Path]:
+    """A folder's files; a text header and the files beside it that can hold its voxels; else the file."""
+    if path.is_dir():
+        return sorted(each for each in path.rglob("*") if each.is_file())
+    if not path.name.lower().endswith(HEADER_SUFFIXES):
+        return [path]
+    beside = (each for each in path.parent.iterdir() if each.name.lower().endswith(DETACHED_SUFFIXES))
+    return [path, *sorted(each for each in beside if each.is_file())]
+
+
+def _file_names(case_input: CaseInput) -> list[str]:
+    """Bare file names; not those of DICOM, which can hold identifiers and run into hundreds."""
+    return [] if case_input.kind == "dicom" else list(dict.fromkeys(path.name for path in case_input.files))

@@ -1,0 +1,78 @@
+"""The files of one result, written into its folder."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from metseg.config.options import Format
+from metseg.core.result import CaseResult
+from metseg.io.atomic import write_bytes, write_text
+from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
+from metseg.io.nifti import write_nifti
+from metseg.io.nifti_header import NiftiCodes
+
+_LOG = logging.getLogger(__name__)
+
+FILES: Final[dict[Format, tuple[str, ...]]] = {
+    "nifti": ("segmentation.nii.gz", "lesions.nii.gz"),
+    "json": ("lesions.json",),
+    "csv": ("lesions.csv",),
+    "png": ("preview.png",),
+    "html": ("report.html",),
+    "probability": ("probability.nii.gz",),
+}
+
+
+def file_names(formats: Collection[Format]) -> tuple[str, ...]:
+    """Names of all files that these formats give, in the order they are written."""
+    return tuple(name for format_, names in FILES.items() if format_ in formats for name in names)
+
+
+def write_outputs(result: CaseResult, folder: Path, formats: Collection[Format]) -> list[str]:
+    """Write the masks, tables and pictures of a result.
+
+    Pictures that cannot be drawn never cost the masks: their failure is logged and returned.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        MetsegError: a file cannot be written.
+    """
+    _write_images(result, folder, formats)
+    if "json" in formats:
+        write_lesions_json(folder / "lesions.json", result.lesions, result.study.case)
+    if "csv" in formats:
+        write_lesions_csv(folder / "lesions.csv", result.lesions)
+    return _write_pictures(result, folder, formats)
+
+
+def _write_images(result: CaseResult, folder: Path, formats: Collection[Format]) -> None:
+    codes = NiftiCodes.from_headers(result.study.source.headers)
+    if "nifti" in formats:
+        write_nifti(folder / "segmentation.nii.gz", result.segmentation, codes)
+        write_nifti(folder / "lesions.nii.gz", result.instances, codes)
+    if result.probability is not None:
+        write_nifti(folder / "probability.nii.gz", result.probability, codes)
+
+
+def _write_pictures(result: CaseResult, folder: Path, formats: Collection[Format]) -> list[str]:
+    if not {"png", "html"} & set(formats):
+        return []
+    try:
+        from metseg.report.html import render_report
+        from metseg.report.pictures import draw_pictures
+        from metseg.report.preview import render_preview
+
+        pictures = draw_pictures(result)
+        preview = render_preview(result, pictures=pictures) if "png" in formats else None
+        page = render_report(result, pictures=pictures) if "html" in formats else None
+    except Exception as error:  # noqa: BLE001  # whatever a picture trips over, the masks must not be lost with it
+        _LOG.warning("drawing the report of %s failed", result.study.case, exc_info=True)
+        return [f"The preview and the report could not be drawn ({type(error).__name__}); masks and tables are whole."]
+    if preview is not None:
+        write_bytes(folder / "preview.png", preview)
+    if page is not None:
+        write_text(folder / "report.html", page)
+    return []

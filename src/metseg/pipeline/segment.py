@@ -1,0 +1,144 @@
+"""The main job: one study and an engine in, segmentation, lesions and provenance out. Touches no file."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+
+from metseg import __version__
+from metseg.config.options import SegmentOptions
+from metseg.core.errors import InferenceError, MetsegError
+from metseg.core.extras import installed_version
+from metseg.core.progress import Progress, no_progress, part_of
+from metseg.core.result import CaseResult, Provenance
+from metseg.core.study import Study
+from metseg.core.volume import LabelMap, ProbabilityMap, Volume
+from metseg.engines.base import Engine, ModelCard
+from metseg.lesions.components import drop_small, label_instances
+from metseg.lesions.measure import measure_lesions
+from metseg.pipeline.guard import check_brain, check_modality
+from metseg.preprocess.sample import labels_on_grid, probability_on_grid
+
+_LIBRARIES: Final = ("numpy", "scipy", "openvino", "nibabel", "pydicom", "simpleitk", "connected-components-3d")
+LESION: Final = "lesion"
+
+
+def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: Progress = no_progress) -> CaseResult:
+    """Segment one study.
+
+    Args:
+        study: native images; its grid is the result's.
+        engine: a loaded model.
+        options: operating point, smallest volume, whether the probability is wanted, whether to force the modality.
+        progress: 0 … 1 over all stages.
+
+    Raises:
+        InputError: the study is not what the model needs.
+        ConfigError: the model has no such operating point.
+        InferenceError: the engine failed or gave something that is no probability.
+    """
+    point, threshold = operating_point(options, engine.card)
+    timings: dict[str, float] = {}
+    with _timed(timings, "check"):
+        progress(0.0, 1.0, "checking the image")
+        warnings = check_modality(study, engine.card, force=options.force_modality)
+    with _timed(timings, "predict"):
+        probability = _predict(study, engine, part_of(progress, 0.05, 0.85))
+        warnings += check_brain(probability)
+    with _timed(timings, "label"):
+        progress(0.85, 1.0, "labelling")
+        segmentation, instances = _label(probability, study, threshold, options.min_volume_mm3)
+    with _timed(timings, "measure"):
+        progress(0.92, 1.0, "measuring")
+        lesion = Volume(probability.of(LESION), probability.grid)
+        instances, lesions = measure_lesions(instances, lesion)
+        wanted = "probability" in options.formats
+        full = probability_on_grid(probability, study.grid, LESION) if wanted else None
+    progress(1.0, 1.0, "measuring")
+    provenance = Provenance(
+        engine=engine.name,
+        model=describe_model(engine.card),
+        versions=library_versions(),
+        options=resolved(options, engine.card, point, threshold),
+        timings_s=timings,
+        warnings=tuple(warnings),
+    )
+    return CaseResult(study, segmentation, instances, lesions, provenance, full)
+
+
+def operating_point(options: SegmentOptions, card: ModelCard) -> tuple[str | float, float]:
+    """The operating point asked for (a name or a number) and its threshold.
+
+    Raises:
+        ConfigError: the model has none of that name.
+    """
+    chosen = card.default_operating_point if options.operating_point is None else options.operating_point
+    return chosen, card.threshold(chosen)
+
+
+def describe_model(card: ModelCard) -> dict[str, Any]:
+    """Name, version, hash and limits of a model, as plain data."""
+    return {"name": card.name, "version": card.version, "sha256": card.sha256, "limits": list(card.limits)}
+
+
+def resolved(options: SegmentOptions, card: ModelCard, point: str | float, threshold: float) -> dict[str, Any]:
+    """The options as plain data: the model by its name (never the user's folder), the operating point by its value."""
+    plain = options.model_dump(mode="json")
+    return {**plain, "model": card.name, "operating_point": point, "threshold": threshold}
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of metseg, Python and the libraries that can change a result."""
+    found = {name: installed_version(name) for name in _LIBRARIES}
+    return {
+        "metseg": __version__,
+        "python": platform.python_version(),
+        **{name: version for name, version in found.items() if version is not None},
+    }
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = perf_counter()
+    yield
+    timings[stage] = round(perf_counter() - start, 3)
+
+
+def _predict(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap:
+    """Run the engine and check what it gives."""
+    try:
+        probability = engine.predict(study, progress=progress)
+    except (MetsegError, MemoryError):
+        raise
+    except Exception as error:
+        raise InferenceError(
+            f"The engine {engine.name} failed on study {study.case} with {type(error).__name__}.",
+            hint="Run again with --debug to see where.",
+        ) from error
+    low, high = float(probability.array.min()), float(probability.array.max())
+    # A NaN passes through min and max, and no comparison with it is true.
+    if not (low >= 0 and high <= 1):
+        finding = f"values from {low:g} to {high:g}" if np.isfinite((low, high)).all() else "values that are not finite"
+        raise InferenceError(
+            f"The engine {engine.name} gave {finding} as probabilities of study {study.case}.",
+            hint="The model or the engine is broken: try another engine, or fetch the model again.",
+        )
+    if LESION not in probability.classes:
+        raise InferenceError(f"The engine {engine.name} gave no class called {LESION}, but {probability.classes}.")
+    return probability
+
+
+def _label(
+    probability: ProbabilityMap, study: Study, threshold: float, min_volume_mm3: float
+) -> tuple[LabelMap, LabelMap]:
+    """Segmentation and instances on the study's grid; what is dropped as too small is gone from both."""
+    segmentation = labels_on_grid(probability, study.grid, threshold, LESION)
+    instances = label_instances(segmentation.array > 0)
+    if min_volume_mm3 > 0:
+        instances = drop_small(instances, study.grid, min_volume_mm3)
+        kept = np.where(instances > 0, segmentation.array, np.uint8(0))
+        segmentation = LabelMap(kept, study.grid, segmentation.labels)
+    return segmentation, LabelMap(instances, study.grid)

@@ -1,0 +1,99 @@
+"""Numbers and findings in words; the preview and the report say the same."""
+
+import unicodedata
+from typing import Final
+
+from metseg.core.lesion import Lesion, LesionTable, Point
+from metseg.core.result import CaseResult
+
+BANNER: Final = "Research software – not for diagnosis or treatment decisions"
+CAUTION: Final = (
+    "This does not exclude metastases: small or faint lesions, and lesions that differ from those the model has "
+    "learned, can be missed."
+)
+HANGING: Final = "Radiological display: the patient's right is on the left of a picture. Slice numbers count from 0."
+PLACING: Final = (
+    "Sides are told roughly, from the middle of the head as imaged. Coordinates are millimetres to the right, to the "
+    "front and upwards (RAS+) from the origin of the scan, which can lie anywhere."
+)
+_MIDLINE_MM: Final = 10.0
+_LONGEST_NAME: Final = 80
+_SIDES: Final = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
+
+
+def plain_name(name: str) -> str:
+    """A case's name on one line, with nothing in it that turns or hides text, cut where it is very long."""
+    shown = "".join(c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in name)
+    return shown if len(shown) <= _LONGEST_NAME else shown[: _LONGEST_NAME - 1] + "…"
+
+
+def millilitres(volume_mm3: float) -> str:
+    """Volume: ``"0.90 mL"``; three digits below 0.1 mL, where two would say too little."""
+    volume_ml = volume_mm3 / 1000
+    return f"{volume_ml:.2f} mL" if volume_ml >= 0.0995 else f"{volume_ml:.3f} mL"
+
+
+def cubic_millimetres(volume_mm3: float) -> str:
+    """Volume: ``"905"``, ``"4.5"``."""
+    return f"{volume_mm3:.0f}" if volume_mm3 >= 99.5 else f"{volume_mm3:.1f}"
+
+
+def diameters(lesion: Lesion) -> str:
+    """``"14.2 × 9.8 mm"``: longest axial diameter and the one perpendicular to it."""
+    return f"{lesion.diameter_mm:.1f} × {lesion.perpendicular_mm:.1f} mm"
+
+
+def place(lesion: Lesion, middle_mm: Point) -> str:
+    """``"31 mm left, 41 mm posterior, 12 mm superior"`` of a point in the world; ``"near the midline"`` within 1 cm.
+
+    The origin of a scan's coordinates can lie anywhere, even beside the head: sides must be told from the head itself.
+
+    Args:
+        lesion: what is placed.
+        middle_mm: the middle of the head, RAS+ millimetres.
+    """
+    x, y, z = (centre - middle for centre, middle in zip(lesion.centre_mm, middle_mm))
+    parts = ["near the midline" if abs(x) < _MIDLINE_MM else f"{abs(x):.0f} mm {_SIDES[0][x > 0]}"]
+    for distance, sides in zip((y, z), _SIDES[1:]):
+        if round(abs(distance)):
+            parts.append(f"{abs(distance):.0f} mm {sides[distance > 0]}")
+    return ", ".join(parts)
+
+
+def coordinates(lesion: Lesion) -> str:
+    """``"-23.1, +41.0, +12.4"``: the centre in RAS+ millimetres."""
+    return ", ".join(f"{value:+.1f}" for value in lesion.centre_mm)
+
+
+def confidence(lesion: Lesion) -> str:
+    """``"0.93"``, or a dash where there is none."""
+    return "–" if lesion.confidence is None else f"{lesion.confidence:.2f}"
+
+
+def count(lesions: LesionTable) -> str:
+    """``"No lesion"``, ``"1 lesion"``, ``"3 lesions"``."""
+    return {0: "No lesion", 1: "1 lesion"}.get(len(lesions), f"{len(lesions)} lesions")
+
+
+def impression(lesions: LesionTable) -> str:
+    """What was found, in one sentence."""
+    if not len(lesions):
+        return "No lesion was found at this operating point."
+    largest = lesions.lesions[0]
+    size = f"{diameters(largest)} ({millilitres(largest.volume_mm3)})"
+    if len(lesions) == 1:
+        return f"1 lesion was found; it measures {size}."
+    total = millilitres(lesions.total_volume_mm3)
+    return f"{len(lesions)} lesions were found; the largest measures {size}, all together {total}."
+
+
+def made_by(result: CaseResult) -> str:
+    """``"mets-t1c 1.0.0 · engine openvino · operating point balanced"``."""
+    made = result.provenance
+    parts = [
+        " ".join(str(made.model[key]) for key in ("name", "version") if key in made.model),
+        f"engine {made.engine}",
+    ]
+    if "operating_point" in made.options:
+        parts.append(f"operating point {made.options['operating_point']}")
+    return " · ".join(part for part in parts if part)

@@ -1,0 +1,108 @@
+"""Heads without a tumour, into which lesions are drawn: label maps, real scans, or made from nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.errors import InputError
+from metseg.synthesis.tissues import INTRACRANIAL, tissues_from_freesurfer
+
+# Never trained on: kept for validation.
+HELD_OUT_LABELS: Final = ("training_seg_18", "training_seg_19", "training_seg_20")
+HELD_OUT_SCANS: Final = ("patient26",)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelHost:
+    """A head as tissues (i, j, k), RAS+, 1 mm."""
+
+    name: str
+    tissues: NDArray[np.uint8]
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """What lies inside the skull."""
+        return np.isin(self.tissues, INTRACRANIAL)
+
+
+@dataclass(frozen=True, eq=False)
+class ScanHost:
+    """A real skull-stripped brain, RAS+, 1 mm, background 0; both images share one scale.
+
+    Args:
+        name: for the model card.
+        plain: T1 before gadolinium (i, j, k), white matter about 1.
+        enhanced: T1 after gadolinium (i, j, k), white matter about 1.
+    """
+
+    name: str
+    plain: NDArray[np.float32]
+    enhanced: NDArray[np.float32]
+
+    @property
+    def brain(self) -> NDArray[np.bool_]:
+        """Voxels that the skull stripping left."""
+        return self.enhanced > 0
+
+
+Host = LabelHost | ScanHost
+
+
+def trimmed(mask: NDArray[np.bool_], margin: int = 2) -> tuple[slice, slice, slice]:
+    """The box (three slices) around what is true in ``mask``, with ``margin`` voxels around where there is room."""
+    spans = []
+    for axis in range(3):
+        present = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        spans.append(slice(max(int(present[0]) - margin, 0), int(present[-1]) + 1 + margin))
+    return spans[0], spans[1], spans[2]
+
+
+def white_matter_level(image: NDArray[np.float32], brain: NDArray[np.bool_]) -> float:
+    """The most common intensity in the bright half of a T1-weighted brain: its white matter."""
+    values = image[brain]
+    bright = values[(values > np.median(values)) & (values <= np.percentile(values, 98))]
+    counts, edges = np.histogram(bright, bins=64)
+    peak = int(np.argmax(counts))
+    return float((edges[peak] + edges[peak + 1]) / 2)
+
+
+def _read_ras(path: Path) -> NDArray[Any]:
+    """The voxels of a NIfTI file, its axes turned to RAS+."""
+    import nibabel as nib
+
+    image: Any = nib.loadsave.load(path)
+    return np.asanyarray(nib.funcs.as_closest_canonical(image).dataobj)  # type: ignore[no-untyped-call]
+
+
+def read_label_host(path: Path) -> LabelHost:
+    """A whole-head label map in FreeSurfer/SynthSeg numbers (NIfTI, 1 mm)."""
+    tissues = tissues_from_freesurfer(_read_ras(path).astype(np.int32))
+    box = trimmed(tissues > 0)
+    return LabelHost(path.name.partition(".")[0], np.ascontiguousarray(tissues[box]))
+
+
+def read_scan_host(plain: Path, enhanced: Path, name: str) -> ScanHost:
+    """A skull-stripped pair of T1 images (NIfTI, 1 mm, one grid)."""
+    pair = [_read_ras(path).astype(np.float32) for path in (plain, enhanced)]
+    brain = pair[1] > 0
+    box = trimmed(brain)
+    scaled = [np.ascontiguousarray((np.where(brain, i, 0) / white_matter_level(i, brain))[box]) for i in pair]
+    return ScanHost(name, np.clip(scaled[0], 0, 8), np.clip(scaled[1], 0, 8))
+
+
+def read_hosts(data: Path, *, held_out: bool = False) -> list[Host]:
+    """The label maps in ``data/hosts_labels`` and brains in ``data/hosts_t1c/open_ms``: those to train on, or not.
+
+    Raises:
+        InputError: neither folder holds a host.
+    """
+    maps = [p for p in sorted(data.glob("hosts_labels/*.nii.gz")) if held_out == (p.name[:-7] in HELD_OUT_LABELS)]
+    scans = [p for p in sorted(data.glob("hosts_t1c/open_ms/*")) if held_out == (p.name in HELD_OUT_SCANS)]
+    hosts: list[Host] = [read_label_host(path) for path in maps]
+    hosts += [read_scan_host(p / "T1_MNI.nii.gz", p / "T1POST_MNI.nii.gz", p.name) for p in scans]
+    if not hosts:
+        raise InputError(f"There are no hosts in {data}.", hint="It needs hosts_labels/ and hosts_t1c/open_ms/.")
+    return hosts

@@ -1,0 +1,91 @@
+"""From a training run to a bundle that the light engine runs.
+
+``python -m metseg.training.export RUN --card recipes/mets-t1c.card.toml --out src/metseg/models/mets-t1c``
+"""
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from metseg.engines.bundle import Bundle, write_manifest
+from metseg.engines.manifest import BundleManifest
+from metseg.networks.compact_unet import CompactUNet
+from metseg.training.recipe import Recipe
+
+
+class _Probabilities(nn.Module):
+    """The network and its sigmoid: what goes into the graph."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.network(image))
+
+
+def averaged_network(run: Path) -> tuple[CompactUNet, Recipe, int]:
+    """The averaged weights of a run's last checkpoint, in evaluation mode; its recipe; its steps."""
+    recipe = Recipe.model_validate_json((run / "recipe.json").read_text(encoding="utf-8"))
+    saved = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
+    network = CompactUNet(widths=recipe.widths)
+    network.load_state_dict(saved["averaged"])
+    return network.eval(), recipe, int(saved["step"])
+
+
+def write_onnx(network: CompactUNet, path: Path) -> None:
+    """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, 2, i, j, k), batch normalisation folded in."""
+    edge = network.multiple * 4
+    torch.onnx.export(
+        _Probabilities(network).eval(),
+        (torch.zeros(1, 1, edge, edge, edge),),
+        str(path),
+        input_names=["image"],
+        output_names=["probability"],
+        dynamic_axes={"image": {2: "i", 3: "j", 4: "k"}, "probability": {2: "i", 3: "j", 4: "k"}},
+        opset_version=17,
+        dynamo=False,
+    )
+
+
+def export(run: Path, card: dict[str, Any], readme: str, out: Path) -> Bundle:
+    """Write the bundle of a run into ``out``.
+
+    Args:
+        run: folder of the training run.
+        card: the manifest's fields but those that the run knows itself (architecture, files).
+        readme: the model card for people.
+        out: the bundle's folder.
+    """
+    network, recipe, steps = averaged_network(run)
+    out.mkdir(parents=True, exist_ok=True)
+    write_onnx(network, out / "model.onnx")
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
+    (out / "README.md").write_text(readme, encoding="utf-8")
+    (out / "training.json").write_text(
+        json.dumps({"recipe": recipe.model_dump(mode="json"), "steps": steps}, indent=2) + "\n", encoding="utf-8"
+    )
+    architecture = {"name": "compact_unet", "arguments": {"channels": 1, "outputs": 2, "widths": list(recipe.widths)}}
+    return write_manifest(out, BundleManifest.model_validate({**card, "architecture": architecture, "files": {}}))
+
+
+def main() -> None:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(description="Write the bundle of a training run.")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--card", type=Path, required=True, help="TOML with the manifest's fields")
+    parser.add_argument("--readme", type=Path, required=True, help="the model card for people, Markdown")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    card = tomllib.loads(given.card.read_text(encoding="utf-8"))
+    export(given.run, card, given.readme.read_text(encoding="utf-8"), given.out)
+
+
+if __name__ == "__main__":
+    main()

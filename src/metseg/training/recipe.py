@@ -1,0 +1,55 @@
+"""What a training run is told: read from a TOML file, written beside the checkpoints."""
+
+import tomllib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from metseg.core.errors import ConfigError
+from metseg.core.options import Options
+
+
+class Recipe(Options):
+    """Dials of a training run on scenes made on the fly.
+
+    Args (units in the names where there are any):
+        seed: of everything: weights, scenes, order.
+        patch: voxels (1 mm) along an edge of the cubic patches.
+        batch: patches a step.
+        steps: optimiser steps in all.
+        minutes: stop early, the learning rate brought down in time, after this much wall-clock time; 0: no limit.
+        learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine.
+        widths: features of the network, see ``CompactUNet``.
+        label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
+            from real scans.
+        hard_from: step from which the hardest negatives count.
+        stripped: share of label-map scenes without skull.
+    """
+
+    seed: int = 1
+    patch: int = 96
+    batch: int = 2
+    steps: int = 4000
+    minutes: float = 0
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    label_share: float = 0.55
+    made_share: float = 0.1
+    hard_from: int = 300
+    stripped: float = 0.6
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        ConfigError: not TOML, or keys or values that are wrong (all of them are listed).
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The recipe {path.name} cannot be read: {error}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"The recipe {path.name} is wrong: {problems}.") from error

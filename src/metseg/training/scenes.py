@@ -1,0 +1,56 @@
+"""Training data made on the fly: step and seed decide each scene, whatever the number of workers."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from metseg.preprocess.normalise import ForegroundStatistics, normalise
+from metseg.synthesis.head import make_head
+from metseg.synthesis.hosts import Host, LabelHost, ScanHost
+from metseg.synthesis.scene import SceneOptions, make_scene
+from metseg.training.recipe import Recipe
+
+MADE_HEADS = range(8)
+
+
+def _jittered(rng: np.random.Generator, statistics: ForegroundStatistics) -> ForegroundStatistics:
+    """The statistics as a scan with other margins, coils or lesions might have had them."""
+    shift = rng.normal(0, 0.12) * statistics.range
+    half = statistics.range * np.exp(rng.normal(0, 0.14)) / 2
+    middle = (statistics.p15 + statistics.p85) / 2
+    return ForegroundStatistics(statistics.threshold, statistics.median + shift, middle - half, middle + half)
+
+
+class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Item n: image (1, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
+
+    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
+        self.labels = [h for h in hosts if isinstance(h, LabelHost)]
+        self.scans = [h for h in hosts if isinstance(h, ScanHost)]
+        self.made = [make_head(seed) for seed in MADE_HEADS]
+        self.recipe = recipe
+        self.first = first
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch - self.first
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, self.first + index])
+        share = rng.random()
+        kinds = (self.labels, self.made, self.scans)
+        which = (
+            0
+            if share < self.recipe.label_share
+            else 1
+            if share < self.recipe.label_share + self.recipe.made_share
+            else 2
+        )
+        pool = kinds[which] or self.labels or self.made
+        edge = self.recipe.patch
+        scene = make_scene(
+            rng, pool[rng.integers(len(pool))], (edge, edge, edge), SceneOptions(stripped=self.recipe.stripped)
+        )
+        image = normalise(scene.image, _jittered(rng, scene.statistics))
+        parts = [np.ascontiguousarray(a) for a in (image[None], scene.truth, scene.brain)]
+        return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])

@@ -1,0 +1,152 @@
+"""The training loop: seeded, resumable, its log a CSV file.
+
+``python -m metseg.training.train recipes/mets-t1c.toml --data DATA --out RUN``
+"""
+
+import argparse
+import csv
+import logging
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from metseg.networks.compact_unet import CompactUNet
+from metseg.synthesis.hosts import read_hosts
+from metseg.training.losses import brain_loss, lesion_loss
+from metseg.training.recipe import Recipe, read_recipe
+from metseg.training.scenes import SceneDataset
+
+log = logging.getLogger(__name__)
+_DECAY = 0.995
+_SAVE_EVERY = 100
+_LOG_EVERY = 20
+
+
+def learning_rate(recipe: Recipe, step: int, elapsed_min: float) -> float:
+    """Warm-up, then a cosine over the steps or the minutes, whichever runs out first."""
+    done = step / recipe.steps
+    if recipe.minutes:
+        done = max(done, elapsed_min / recipe.minutes)
+    warm = min(1.0, (step + 1) / recipe.warmup)
+    return recipe.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+class Averaged:
+    """Exponential moving average of a network's weights: what is exported."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.state = {k: v.clone() for k, v in network.state_dict().items()}
+        self.updates = 0
+
+    def update(self, network: nn.Module) -> None:
+        """Take in the weights after one step; early steps are forgotten faster."""
+        self.updates += 1
+        keep = min(_DECAY, (1 + self.updates) / (10 + self.updates))
+        for name, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].mul_(keep).add_(value, alpha=1 - keep)
+            else:
+                self.state[name].copy_(value)
+
+
+def save_checkpoint(path: Path, content: dict[str, object]) -> None:
+    """Write aside, then rename: a checkpoint is whole or not there."""
+    aside = path.with_suffix(".partial")
+    torch.save(content, aside)
+    aside.replace(path)
+
+
+def train(recipe: Recipe, data: Path, out: Path, workers: int) -> None:
+    """Run, or go on with, the training that ``recipe`` describes; checkpoints and log go to ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    torch.manual_seed(recipe.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = CompactUNet(widths=recipe.widths).to(device, memory_format=torch.channels_last_3d)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
+    averaged = Averaged(network)
+    step, before_min = 0, 0.0
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True, map_location=device)
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        averaged.state, averaged.updates = saved["averaged"], saved["step"]
+        step, before_min = saved["step"], saved["elapsed_min"]
+        log.info("going on from step %d", step)
+    scenes = SceneDataset(read_hosts(data), recipe, first=step * recipe.batch)
+    loader = DataLoader(scenes, batch_size=recipe.batch, num_workers=workers, prefetch_factor=4 if workers else None)
+    started = time.monotonic()
+
+    def elapsed_min() -> float:
+        return before_min + (time.monotonic() - started) / 60
+
+    def save() -> None:
+        save_checkpoint(checkpoint, {
+            "network": network.state_dict(), "optimiser": optimiser.state_dict(), "averaged": averaged.state,
+            "step": step, "elapsed_min": elapsed_min(),
+        })  # fmt: skip
+
+    with (out / "log.csv").open("a", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        recent: list[tuple[float, float, float]] = []
+        for batch in loader:
+            recent.append(_one_step(network, optimiser, [b.to(device) for b in batch], recipe, step, elapsed_min()))
+            averaged.update(network)
+            step += 1
+            if step % _LOG_EVERY == 0:
+                means = [sum(column) / len(recent) for column in zip(*recent, strict=True)]
+                rows.writerow([step, f"{elapsed_min():.2f}", *(f"{m:.4f}" for m in means)])
+                file.flush()
+                recent.clear()
+            if step % _SAVE_EVERY == 0:
+                save()
+            if step >= recipe.steps or (recipe.minutes and elapsed_min() >= recipe.minutes):
+                break
+    save()
+
+
+def _one_step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, batch: list[Tensor], recipe: Recipe, step: int, minutes: float
+) -> tuple[float, float, float]:
+    """One optimiser step; returns lesion loss, brain loss, and the batch's hard Dice of lesions."""
+    image, instances, brain = batch
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, step, minutes)
+    logits = network(image.contiguous(memory_format=torch.channels_last_3d))
+    lesions = lesion_loss(logits[:, 0], instances, hard_share=0.15 if step >= recipe.hard_from else 0.0)
+    brains = brain_loss(logits[:, 1], brain)
+    loss = lesions + 0.3 * brains
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate.")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+    optimiser.step()
+    with torch.no_grad():
+        found, truth = logits[:, 0] > 0, instances > 0
+        dice = (2 * (found & truth).sum() + 1) / (found.sum() + truth.sum() + 1)
+    return float(lesions), float(brains), float(dice)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description="Train a model on metastases drawn into hosts on the fly.")
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder with hosts_labels/ and hosts_t1c/open_ms/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    train(read_recipe(given.recipe), given.data, given.out, given.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""Every engine that ships obeys the laws of the seam, and OpenVINO computes what the network says."""
+
+import numpy as np
+import pytest
+
+from metseg.core.errors import ConfigError, InferenceError, InputError, ModelError
+from metseg.core.grid import Grid
+from metseg.core.study import Study
+from metseg.core.volume import ProbabilityMap, Volume
+from metseg.engines import ENGINES, Engine, load_engine
+from metseg.engines.bundle import write_manifest
+from metseg.engines.manifest import BundleManifest, Tiling
+from metseg.engines.openvino_engine import OpenVinoEngine
+from metseg.engines.threshold_engine import ThresholdEngine
+from metseg.preprocess import steps
+from metseg.preprocess.sample import labels_on_grid
+from metseg.testing import BrokenLawError, check_engine
+from metseg.testing.phantoms import Ellipsoid, make_phantom
+from tiny_bundle import MANIFEST, expected_outputs, write_network, write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def grid():
+    affine = np.array([[0, 0.1, 1.6, -20], [-0.9, 0.2, 0.1, 30], [-0.1, -1.1, 0.3, 12], [0, 0, 0, 1]])
+    return Grid((31, 27, 15), affine)
+
+
+@pytest.fixture(scope="module")
+def phantom(grid):
+    first, second = (tuple(grid.to_world(at).tolist()) for at in ((12, 12, 7), (20, 15, 8)))
+    return make_phantom(grid, [Ellipsoid.sphere(first, 9.0), Ellipsoid.sphere(second, 6.0)])
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_the_threshold_engine_obeys_the_laws(phantom):
+    found = check_engine(load_engine("threshold"), phantom.study)
+    assert found.grid.axis_codes == "RAS"
+    labels = labels_on_grid(found, phantom.study.grid, 0.5)
+    truth = phantom.truth.array > 0
+    assert 2 * (labels.array & truth).sum() / (labels.array.sum() + truth.sum()) > 0.9
+
+
+def test_the_openvino_engine_obeys_the_laws(phantom, bundle):
+    found = check_engine(load_engine("openvino", str(bundle.folder), threads=1), phantom.study)
+    assert found.classes == ("lesion", "brain")
+
+
+def test_the_laws_hold_for_two_sequences_in_the_bundles_order(phantom, tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "two", sequences=["t2f", "t1c"])
+    t1c = phantom.study.images["t1c"]
+    study = Study("two", {"t1c": t1c, "t2f": Volume(t1c.array[::-1], t1c.grid)})
+    engine = OpenVinoEngine(bundle, threads=1)
+    check_engine(engine, study)
+    channels, _ = steps.run_study(bundle.manifest.preprocessing, study, ("t2f",))
+    assert engine.predict(study).array == pytest.approx(expected_outputs(channels[0]), abs=2e-6)
+
+
+def test_openvino_computes_what_the_network_says(phantom, bundle):
+    channels, grid = steps.run_study(bundle.manifest.preprocessing, phantom.study, ("t1c",))
+    found = OpenVinoEngine(bundle, threads=1).predict(phantom.study)
+    assert found.grid.distance_mm(grid) == 0
+    assert found.array == pytest.approx(expected_outputs(channels[0]), abs=2e-6)
+    assert found.of("lesion").max() > 0.9
+
+
+@pytest.mark.parametrize("size", [(12, 16, 12), (16, 100, 12)])
+def test_tiles_give_what_one_pass_gives(phantom, bundle, size):
+    whole = OpenVinoEngine(bundle, threads=1).predict(phantom.study)
+    tiled = OpenVinoEngine(bundle, threads=1, tiling=Tiling(max_voxels=1, size=size, margin=1))
+    reports = []
+    found = tiled.predict(phantom.study, progress=lambda done, total, what: reports.append((done / total, what)))
+    assert found.array == pytest.approx(whole.array, abs=1e-6)
+    assert len(reports) > 4
+    assert reports[-1] == (1, "network")
+
+
+def test_tiles_without_margin_do_not(phantom, bundle):
+    """So the test above does cut, and does need its margin."""
+    whole = OpenVinoEngine(bundle, threads=1).predict(phantom.study)
+    cut = OpenVinoEngine(bundle, threads=1, tiling=Tiling(max_voxels=1, size=(12, 12, 12), margin=0))
+    assert np.abs(cut.predict(phantom.study).array - whole.array).max() > 0.05
+
+
+def test_the_brain_masks_lesions(phantom, tmp_path):
+    image = np.array(phantom.study.images["t1c"].array)
+    image[:3, :3, :3] = 400  # bright and brain-like, but no part of the largest piece
+    study = Study("masked", {"t1c": Volume(image, phantom.study.grid)})
+    free = OpenVinoEngine(write_tiny_bundle(tmp_path / "free"), threads=1).predict(study)
+    masked_bundle = write_tiny_bundle(tmp_path / "masked", brain_mask={"margin_mm": 2})
+    masked = OpenVinoEngine(masked_bundle, threads=1).predict(study)
+    assert np.array_equal(free.of("brain"), masked.of("brain"))
+    corner = tuple(free.grid.to_index(study.grid.to_world((1, 1, 1))).round().astype(int))
+    assert free.of("lesion")[corner] > 0.9
+    assert masked.of("lesion")[corner] == 0
+    middle = tuple(free.grid.to_index(study.grid.to_world((12, 12, 7))).round().astype(int))
+    assert masked.of("lesion")[middle] == free.of("lesion")[middle] > 0.9
+    kept = masked.of("lesion") > 0
+    assert np.array_equal(masked.of("lesion")[kept], free.of("lesion")[kept])
+
+
+def test_an_engine_serves_studies_of_different_sizes(phantom, bundle):
+    engine = OpenVinoEngine(bundle, threads=1)
+    first = engine.predict(phantom.study)
+    part = phantom.study.images["t1c"]
+    smaller = Study("smaller", {"t1c": Volume(part.array[4:, 2:, 1:], part.grid.crop((4, 2, 1), (27, 25, 14)))})
+    engine.predict(smaller)
+    assert np.array_equal(engine.predict(phantom.study).array, first.array)
+
+
+def test_cards(bundle):
+    card = OpenVinoEngine(bundle).card
+    assert (card.name, card.version, card.sha256) == ("tiny", "1.0", bundle.sha256)
+    assert card.threshold() == 0.5
+    assert card.threshold("sensitive") == 0.2
+    assert (card.threshold(0.37), card.threshold("0.37")) == (0.37, 0.37)
+    for wrong in ("best", 0, 1.0, "nan", "-0.1"):
+        with pytest.raises(ConfigError, match="operating point"):
+            card.threshold(wrong)
+    assert dict(card.labels) == {1: "lesion"}
+
+
+def test_engines_by_name(bundle):
+    assert ENGINES.names() == ["openvino", "threshold"]
+    assert isinstance(load_engine("threshold"), Engine)
+    assert isinstance(load_engine("openvino", str(bundle.folder), threads=1), Engine)
+    with pytest.raises(ConfigError, match="no engine called 'magic'"):
+        load_engine("magic")
+    with pytest.raises(ConfigError, match="at least 1 thread"):
+        load_engine("threshold", threads=0)
+    with pytest.raises(ConfigError, match="quantum"):
+        load_engine("openvino", str(bundle.folder), device="quantum")
+    with pytest.raises(ConfigError, match="quantum"):
+        load_engine("threshold", device="quantum")
+    with pytest.raises(ConfigError, match="tiny"):
+        load_engine("threshold", "tiny")
+
+
+def test_a_network_that_does_not_fit_its_manifest_is_refused(tmp_path):
+    folder = write_tiny_bundle(tmp_path / "one").folder
+    two = BundleManifest.model_validate({**MANIFEST, "sequences": ["t1c", "t2f"]})
+    with pytest.raises(ModelError, match="2 channels"):
+        OpenVinoEngine(write_manifest(folder, two))
+    (folder / "model.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelError, match="cannot read"):
+        OpenVinoEngine(write_manifest(folder, two))
+    (folder / "model.onnx").unlink()
+    with pytest.raises(ModelError, match=r"has no model\.onnx"):
+        OpenVinoEngine(write_manifest(folder, two))
+
+
+def test_a_network_that_gives_no_numbers_is_an_inference_error(phantom, tmp_path):
+    folder = write_tiny_bundle(tmp_path / "nan").folder
+    write_network(folder / "model.onnx", lesion_bias=np.nan)
+    engine = OpenVinoEngine(write_manifest(folder, BundleManifest.model_validate(MANIFEST)), threads=1)
+    with pytest.raises(InferenceError, match="finite"):
+        engine.predict(phantom.study)
+
+
+class Wrapped(ThresholdEngine):
+    """An engine with one fault."""
+
+    def __init__(self, fault):
+        self.fault = fault
+        self.calls = 0
+
+    def predict(self, study, *, progress=lambda *_: None):
+        self.calls += 1
+        return self.fault(self, study, progress)
+
+
+def changed(found, change):
+    array = np.array(found.array)
+    change(array)
+    return ProbabilityMap(array, found.grid, found.classes)
+
+
+def plain(study, progress=lambda *_: None):
+    return ThresholdEngine().predict(study, progress=progress)
+
+
+def crop(found):
+    _, i, j, k = found.array.shape
+    return ProbabilityMap(found.array[:, 3:-3], found.grid.crop((3, 0, 0), (i - 6, j, k)), found.classes)
+
+
+def write_into_image(_, study, progress):
+    array = study.images["t1c"].array.base
+    array[0, 0, 0] += 1
+    return plain(study, progress)
+
+
+def forgiving(_, study, progress):
+    return plain(study if "t1c" in study.images else Study("x", {"t1c": next(iter(study.images.values()))}), progress)
+
+
+def first_image(_, study, progress):
+    plain(study)
+    return plain(Study("x", {"t1c": next(iter(study.images.values()))}), progress)
+
+
+def backwards(_, study, progress):
+    progress(1, 1, "x")
+    return plain(study, progress)
+
+
+def crash(_, study, progress):
+    if "t1c" not in study.images:
+        raise KeyError("t1c")
+    return plain(study, progress)
+
+
+FAULTS = {
+    "beyond": lambda _, study, progress: changed(plain(study, progress), lambda a: a.__iadd__(0.5)),
+    "not finite": lambda _, study, progress: changed(plain(study, progress), lambda a: a.__imul__(np.nan)),
+    "twice": lambda engine, study, progress: changed(
+        plain(study, progress), lambda a: a.__imul__(np.float32(1 - 0.1 * engine.calls))
+    ),
+    "does not cover": lambda _, study, progress: crop(plain(study, progress)),
+    "no classes": lambda _, study, progress: ProbabilityMap(
+        plain(study, progress).array, plain(study).grid, ("tumour",)
+    ),
+    "changed the study's image": write_into_image,
+    "must be an InputError, but was KeyError": crash,
+    "predicted a study that lacks t1c": forgiving,
+    "order of the images": first_image,
+    "Progress must rise": backwards,
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_each_broken_law_is_named(message, phantom):
+    image = np.array(phantom.study.images["t1c"].array)
+    study = Study("writable", {"t1c": Volume(image, phantom.study.grid)})
+    with pytest.raises(BrokenLawError, match=message):
+        check_engine(Wrapped(FAULTS[message]), study)
+
+
+def test_a_missing_sequence_says_which(phantom, bundle):
+    study = Study("native", {"t1n": phantom.study.images["t1c"]})
+    with pytest.raises(InputError, match="lacks t1c; it has t1n"):
+        OpenVinoEngine(bundle).predict(study)
+
+
+def test_a_network_file_is_read_only_by_its_hash(tmp_path, bundle):
+    """A network swapped after the manifest was written never runs."""
+    folder = write_tiny_bundle(tmp_path / "swapped").folder
+    write_network(folder / "model.onnx", 2)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_engine("openvino", str(folder))

@@ -1,0 +1,287 @@
+"""From what lies about to cases: which, in which order, under which names."""
+
+import logging
+import os
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from hostile import make_dicom
+from hostile import make_nifti as make
+from metseg.core.errors import InputError
+from metseg.io.case_names import safe_name, unique_names
+from metseg.io.discover import CaseInput, find_sources, named_sources
+from metseg.io.read import read_image, read_study
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Makes empty files below the folder ``in``; returns that folder."""
+
+    def write(*names, content=b""):
+        for name in names:
+            path = tmp_path / "in" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return tmp_path / "in"
+
+    return write
+
+
+def put_dicom(path, study="1.2.3"):
+    """A DICOM file with an identifier and nothing to see."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(path, {}, file_meta=meta, preamble=bytes(128))
+    dataset.PatientName, dataset.StudyInstanceUID = "Canary^Carl", study
+    dataset.save_as(path)
+
+
+def found(*inputs, **kwargs):
+    """Case name -> names of its files, in order."""
+    return {case.case: [path.name for path in case.files] for case in find_sources(list(inputs), **kwargs)}
+
+
+def test_folder_of_images_is_one_case_each(put):
+    folder = put("b scan.nii.gz", "Ärztin ß.nii", "sub/c.mha", "sub/deep/d.NRRD", "e.mhd", "e.raw", "f.nhdr")
+    assert found(folder) == {
+        "b scan": ["b scan.nii.gz"], "e": ["e.mhd"], "f": ["f.nhdr"], "Ärztin ß": ["Ärztin ß.nii"], "c": ["c.mha"],
+        "d": ["d.NRRD"],
+    }  # fmt: skip
+
+
+def test_numbered_files_are_one_case_where_the_first_is_there(put):
+    folder = put(
+        "p_0000.nii.gz", "p_0001.nii.gz", "p_0003.nii", "q_0001.nii.gz", "q_0002.nii.gz", "r_0000.mha", "s_01.nii"
+    )
+    cases = {case.case: case for case in find_sources([folder])}
+    assert {name: case.channels for name, case in cases.items()} == {
+        "p": (0, 1, 3), "q_0001": (), "q_0002": (), "r": (0,), "s_01": (),
+    }  # fmt: skip
+    assert [path.name for path in cases["p"].files] == ["p_0000.nii.gz", "p_0001.nii.gz", "p_0003.nii"]
+
+
+def test_one_number_twice_is_not_guessed(put):
+    folder = put("p_0000.nii", "p_0000.nii.gz", "p_0001.nii.gz")
+    assert list(found(folder)) == ["in_p_0000", "in_p_0000_2", "p_0001"]
+
+
+def test_named_files_are_grouped_but_neighbours_are_not_drawn_in(put):
+    folder = put("p_0000.nii.gz", "p_0001.nii.gz", "p_0002.nii.gz")
+    assert found(folder / "p_0001.nii.gz", folder / "p_0000.nii.gz") == {"p": ["p_0000.nii.gz", "p_0001.nii.gz"]}
+
+
+def test_what_systems_leave_behind_is_passed_over(put, caplog):
+    folder = put("a.nii", "._a.nii", ".DS_Store", "Thumbs.db", "desktop.ini", "DICOMDIR", ".hidden/b.nii", "a.json",
+                 "__MACOSX/c.nii", "letter.pdf", "notes.txt")  # fmt: skip
+    with caplog.at_level(logging.INFO, logger="metseg.io.discover"):
+        assert found(folder) == {"a": ["a.nii"]}
+    assert caplog.messages == ["Ignored in in, as no image: letter.pdf, notes.txt."]
+
+
+def test_results_and_the_output_folder_are_not_read_again(put):
+    folder = put("a.nii", "out/case/segmentation.nii.gz", "old/run.json", "old/segmentation.nii.gz")
+    assert list(found(folder, exclude=[folder / "out"])) == ["a"]
+    assert list(found(folder)) == ["a", "segmentation"]
+    assert list(found(folder, exclude=[folder])) == ["a", "segmentation"]  # output into the input folder itself
+
+
+def test_links_are_followed_and_loops_end(put, tmp_path):
+    folder = put("a.nii")
+    (folder / "loop").symlink_to(folder)
+    (folder / "self").symlink_to(folder / "self")
+    (folder / "gone.nii").symlink_to(tmp_path / "gone.nii")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "b.nii").touch()
+    (folder / "link").symlink_to(tmp_path / "far")
+    (folder / "l.nii").symlink_to(tmp_path / "far" / "b.nii")
+    assert found(folder) == {"a": ["a.nii"], "l": ["l.nii"], "b": ["b.nii"]}
+
+
+def test_a_pair_becomes_a_case_so_that_it_is_refused_aloud(put):
+    folder = put("p.hdr", "p.img", content=make.nifti())
+    (case,) = find_sources([folder])
+    assert case.files == (folder / "p.hdr",)
+    with pytest.raises(InputError, match="belongs to a pair"):
+        read_study(case, ("t1c",), "MR")
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "says"),
+    [
+        (["x.json"], "", "There is no image in in"),
+        (["letter.pdf"], "letter.pdf", "letter.pdf is of no format that metseg reads"),
+        (["x.json"], "gone.nii", "gone.nii does not exist"),
+    ],
+)
+def test_nothing_to_read_is_refused(put, names, asked, says):
+    folder = put(*names)
+    with pytest.raises(InputError, match=says) as refusal:
+        find_sources([folder / asked])
+    assert refusal.value.hint
+
+
+def test_empty_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="There is no image"):
+        find_sources([tmp_path])
+
+
+def test_names_that_no_terminal_can_bear_read_well_and_are_shown_tamed(tmp_path):
+    path = tmp_path / os.fsdecode(b"M\xfcller\x1b[31m.nii.gz")
+    path.write_bytes(make.nifti())
+    (case,) = find_sources([tmp_path])
+    assert case.case == "M_ller_[31m"
+    study = read_study(case, ("t1c",), "MR")
+    assert study.source.notes == (
+        "M\ufffdller\ufffd[31m.nii.gz is not compressed though its name ends in .gz; it was read as what it is.",
+    )
+
+
+def test_a_path_that_cannot_be_asked_for_does_not_exist(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        find_sources([tmp_path / ("x" * 300)])
+
+
+# ------------------------------------------------------------------------------------------------------ DICOM
+
+
+def test_folders_of_one_study_are_one_case_and_other_studies_others(tmp_path):
+    top = tmp_path / "in"
+    for name, study in [
+        ("anna/DICOM/s1/1", "1.1"),
+        ("anna/DICOM/s2/1.dcm", "1.1"),
+        ("ben/x/1", "2.1"),
+        ("ben/y/1", "2.2"),
+    ]:
+        put_dicom(top / name, study)
+    put_dicom(top / "anna/DICOM/s1/2.IMA", "1.1")
+    (top / "anna/DICOM/s1/info.txt").write_text("x")
+    cases = find_sources([top])
+    assert {case.case: (case.kind, len(case.files)) for case in cases} == {
+        "anna": ("dicom", 3), "ben_x": ("dicom", 1), "ben_y": ("dicom", 1),
+    }  # fmt: skip
+    assert cases[0].notes == ("Ignored in s1, as no image: info.txt.",)
+
+
+def test_one_dicom_folder_has_its_own_name(tmp_path):
+    put_dicom(tmp_path / "carl" / "1.dcm")
+    put_dicom(tmp_path / "carl" / "2.dcm")
+    assert found(tmp_path / "carl") == {"carl": ["1.dcm", "2.dcm"]}
+    assert found(tmp_path / "carl/1.dcm", tmp_path / "carl/2.dcm") == {"carl": ["1.dcm", "2.dcm"]}
+    assert found(tmp_path / "carl/2.dcm") == {"2": ["2.dcm"]}
+
+
+def test_dicom_without_its_mark_is_known(tmp_path):
+    path = tmp_path / "x" / "IM0"
+    path.parent.mkdir()
+    path.write_bytes(struct.pack("<HH2sH", 8, 5, b"CS", 10) + b"ISO_IR 100" + bytes(200))
+    assert [case.kind for case in find_sources([tmp_path])] == ["dicom"]
+
+
+def test_a_dicom_study_reads_the_same_from_folder_zip_and_name(tmp_path):
+    paths = make_dicom.save(tmp_path / "carl" / "DICOM", make_dicom.slices(plane="oblique"))
+    with zipfile.ZipFile(tmp_path / "carl.zip", "w") as archive:
+        for path in reversed(paths):
+            archive.write(path, f"export/{path.name}")
+        archive.writestr("export/DICOMDIR", b"x")
+        archive.writestr("readme.txt", b"x")
+    (from_folder,) = find_sources([tmp_path / "carl"])
+    (from_zip,) = find_sources([tmp_path / "carl.zip"])
+    named = named_sources({"t1c": tmp_path / "carl.zip"})
+    assert [case.case for case in (from_folder, from_zip, named)] == ["carl"] * 3
+    for case in (from_folder, from_zip, named):
+        study = read_study(case, ("t1c",), "MR")
+        assert study.source.format == "dicom"
+        assert study.source.headers["Modality"] == "MR"
+        assert np.array_equal(study.images["t1c"].array, make_dicom.phantom())
+        assert np.allclose(study.grid.affine, make_dicom.affine_of(make_dicom.geometry("oblique")), atol=1e-6)
+        assert study.source.sha256 == read_study(from_folder, ("t1c",), "MR").source.sha256
+    assert from_zip.files == (tmp_path / "carl.zip",)
+
+
+# -------------------------------------------------------------------------------------------------------- zips
+
+
+def test_zip_of_several_images_is_several_cases(put):
+    folder = put()
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for name in ("anna/t1.nii.gz", "ben/t1.nii.gz", "c_0000.nii.gz", "c_0001.nii.gz", ".x.nii", "readme.txt"):
+            archive.writestr(name, make.packed(make.nifti()))
+    cases = {case.case: case for case in find_sources([folder])}
+    assert {name: case.members for name, case in cases.items()} == {
+        "anna_t1": ("anna/t1.nii.gz",), "ben_t1": ("ben/t1.nii.gz",), "c": ("c_0000.nii.gz", "c_0001.nii.gz"),
+    }  # fmt: skip
+    study = read_study(cases["c"], ("t1c", "t1n"), "MR")
+    assert list(study.images) == ["t1c", "t1n"]
+    assert np.array_equal(study.images["t1n"].array, make.voxels())
+
+
+# ------------------------------------------------------------------------------------------------------- names
+
+
+def test_names_are_safe_and_each_but_once(tmp_path):
+    a, b = tmp_path / "a" / "x", tmp_path / "b" / "x"
+    wanted = [("T1", a), ("t1", b), ("T1", a), ("..", a), ("con", a), ("x/../y", a), ("a\u202eb", a)]
+    assert unique_names(wanted) == ["a_T1", "b_t1", "a_T1_2", "case", "_con", "x_.._y", "a_b"]
+
+
+@pytest.mark.parametrize("text", ["ä" * 300, "-rf", "  . ", "a:b|c", "\0", "=cmd()", "a\nb", "\ud800x"])
+def test_any_text_becomes_one_part_of_a_path(text, tmp_path):
+    name = safe_name(text)
+    (tmp_path / name).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert not name.startswith("-")
+    assert len(name.encode()) <= 121
+
+
+# -------------------------------------------------------------------------------------------------- read_study
+
+
+@pytest.fixture
+def images(put):
+    """Three images of one grid with voxels of their own."""
+    for channel in range(3):
+        folder = put(f"p_000{channel}.nii", content=make.nifti(make.voxels() + np.int16(channel)))
+    return folder
+
+
+def test_channels_are_the_sequences_in_the_models_order(images):
+    (case,) = find_sources([images])
+    study = read_study(case, ("t1c", "t2f"), "MR")
+    assert study.case == "p"
+    assert np.array_equal(study.images["t1c"].array, make.voxels())
+    assert np.array_equal(study.images["t2f"].array, make.voxels() + 1)
+    assert study.source.notes == ("Not used, as the model takes 2 sequence(s): p_0002.nii.",)
+    assert study.source.format == "nifti"
+    one = read_study(CaseInput("q", case.files[:1]), ("t1c",), "MR")
+    assert len(study.source.sha256) == 64
+    assert study.source.sha256 != one.source.sha256
+
+
+def test_named_sequences_go_where_they_were_named(images):
+    paths = {"t2f": images / "p_0002.nii", "t1c": images / "p_0001.nii", "t2w": images / "p_0000.nii"}
+    study = read_study(named_sources(paths, case="visit 1"), ("t1c", "t1n", "t2f"), "MR")
+    assert study.case == "visit 1"
+    assert sorted(study.images) == ["t1c", "t2f"]
+    assert np.array_equal(study.images["t2f"].array, make.voxels() + 2)
+    assert study.source.notes == ("Not used by the model: t2w.",)
+
+
+def test_named_sequences_that_the_model_does_not_know_are_refused(images):
+    with pytest.raises(InputError, match="has t2w, but the model needs t1c"):
+        read_study(named_sources({"t2w": images / "p_0000.nii"}), ("t1c",), "MR")
+    with pytest.raises(InputError, match="does not exist"):
+        named_sources({"t1c": images / "gone.nii"})
+
+
+def test_folder_of_several_images_is_no_single_image(images):
+    with pytest.raises(InputError, match="holds several images"):
+        read_image(images)
+    assert read_image(images / "p_0001.nii").volume.array[2, 3, 4] == make.voxels()[2, 3, 4] + 1

@@ -1,0 +1,49 @@
+"""The compact U-Net: its folding undoes itself, tiles equal the whole, and the ONNX graph equals torch."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (the train extra)")
+
+from metseg.networks.compact_unet import CompactUNet, depth_to_space, space_to_depth  # noqa: E402
+
+
+def _trained_like(widths=(4, 8, 8)):
+    torch.manual_seed(3)
+    network = CompactUNet(widths=widths)
+    network.train()
+    for _ in range(3):  # so that the running statistics are not those of an untrained network
+        network(torch.randn(2, 1, 32, 32, 32))
+    return network.eval()
+
+
+def test_space_to_depth_keeps_neighbours_together():
+    x = torch.arange(2 * 3 * 4 * 6 * 8).reshape(2, 3, 4, 6, 8)
+    folded = space_to_depth(x)
+    assert folded.shape == (2, 24, 2, 3, 4)
+    assert folded[1, 8:16, 1, 2, 3].tolist() == x[1, 1, 2:4, 4:6, 6:8].flatten().tolist()
+    assert torch.equal(depth_to_space(folded), x)
+
+
+def test_a_tile_equals_the_whole_where_its_context_reaches():
+    network = _trained_like()
+    whole = torch.randn(1, 1, 96, 48, 48)
+    with torch.no_grad():
+        expected = network(whole)[..., 32:40, 16:24, 16:24]
+        tile = network(whole[:, :, 0:80])[..., 32:40, 16:24, 16:24]
+    assert torch.allclose(tile, expected, atol=1e-5)
+
+
+def test_onnx_equals_torch_on_other_sizes_than_it_was_traced_with(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("onnx")
+    from metseg.training.export import write_onnx
+
+    network = _trained_like()
+    write_onnx(network, tmp_path / "model.onnx")
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    image = torch.randn(1, 1, 24, 40, 16)
+    with torch.no_grad():
+        expected = torch.sigmoid(network(image)).numpy()
+    assert np.abs(compiled([image.numpy()])[0] - expected).max() < 1e-5

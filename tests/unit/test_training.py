@@ -1,0 +1,92 @@
+"""Losses by hand, recipes, and a run that is killed and goes on as if it had not been."""
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed (the train extra)")
+
+from metseg.core.errors import ConfigError  # noqa: E402
+from metseg.synthesis.head import make_head  # noqa: E402
+from metseg.training import train as loop  # noqa: E402
+from metseg.training.losses import lesion_loss, lesion_weights, soft_dice_loss  # noqa: E402
+from metseg.training.recipe import Recipe, read_recipe  # noqa: E402
+from metseg.training.scenes import SceneDataset  # noqa: E402
+
+
+def test_soft_dice_by_hand():
+    probability = torch.tensor([0.5, 1.0, 0.0, 0.0])
+    target = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    # overlap 1.5, squares 1.25 and 3
+    assert soft_dice_loss(probability, target, smooth=0.0).item() == pytest.approx(1 - 3.0 / 4.25)
+
+
+def test_small_lesions_weigh_more_a_voxel_and_background_nothing():
+    instances = torch.zeros(1, 12, 12, 12, dtype=torch.uint8)
+    instances[0, :10, :10, :5] = 1  # 500 voxels
+    instances[0, 11, 11, 11] = 2
+    weights = lesion_weights(instances, power=0.35, limit=4.0)
+    assert weights[0, 0, 0, 0].item() == pytest.approx(1.0)
+    assert weights[0, 11, 11, 11].item() == pytest.approx(4.0)  # 500^0.35 = 8.8, limited
+    assert weights[0, 11, 0, 0].item() == 0
+
+
+def test_a_missed_lesion_costs_more_than_a_found_one_and_so_does_a_false_one():
+    instances = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    instances[0, 2:4, 2:4, 2:4] = 1
+    right = torch.where(instances > 0, 6.0, -6.0)
+    missed = torch.full_like(right, -6.0)
+    extra = right.clone()
+    extra[0, 6:, 6:, 6:] = 6.0
+    best = lesion_loss(right, instances, hard_share=0.3)
+    assert best < lesion_loss(missed, instances, hard_share=0.3)
+    assert best < lesion_loss(extra, instances, hard_share=0.3)
+    assert lesion_loss(extra, instances, hard_share=0.3) > lesion_loss(extra, instances, hard_share=0.0)
+
+
+def test_wrong_recipes_list_all_that_is_wrong(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('sead = 3\nbatch = "many"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"batch.*sead|sead.*batch"):
+        read_recipe(path)
+
+
+def test_the_rate_warms_up_and_falls_by_steps_or_minutes():
+    recipe = Recipe(steps=1000, minutes=10, warmup=10, learning_rate=1.0)
+    assert loop.learning_rate(recipe, 0, 0.0) == pytest.approx(0.1, rel=1e-3)
+    assert loop.learning_rate(recipe, 500, 0.0) == pytest.approx(0.01 + 0.99 * 0.5, rel=1e-6)
+    assert loop.learning_rate(recipe, 20, 10.0) == pytest.approx(0.01)
+    assert math.isclose(loop.learning_rate(recipe, 999, 20.0), 0.01)
+
+
+def test_scenes_do_not_depend_on_where_one_starts():
+    recipe = Recipe(steps=2, batch=2, patch=32, made_share=1.0, label_share=0.0)
+    dataset = SceneDataset([make_head(1)], recipe)
+    later = SceneDataset([make_head(1)], recipe, first=2)
+    assert len(later) == 2
+    for a, b in zip(dataset[3], later[1], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 2)
+    recipe = Recipe(steps=4, batch=1, patch=32, widths=(4, 4, 4), hard_from=1, label_share=0.5, made_share=0.5)
+    loop.train(recipe, tmp_path, tmp_path / "whole", workers=0)
+    real_step, done = loop._one_step, []
+
+    def dying_step(*args):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real_step(*args)
+
+    monkeypatch.setattr(loop, "_one_step", dying_step)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(recipe, tmp_path, tmp_path / "parts", workers=0)
+    monkeypatch.setattr(loop, "_one_step", real_step)
+    loop.train(recipe, tmp_path, tmp_path / "parts", workers=0)
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["averaged"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
