@@ -3,7 +3,7 @@
 ``python recipes/measure.py src/metseg/models/mets-t1c DATA --json results.json``
 
 DATA holds the folders ``tumours/`` (gliomas with expert masks: core = labels 1 and 4), ``hosts_t1c/open_ms/``
-(brains without tumour), ``mets/`` and ``hosts_labels/`` as ``docs/reference/mets-t1c.md`` describes them.
+(brains without tumour), ``mets/`` and ``hosts_labels/`` as ``src/metseg/models/mets-t1c/README.md`` describes them.
 """
 
 import argparse

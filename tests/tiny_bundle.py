@@ -11,8 +11,8 @@ from metseg.engines.bundle import Bundle, write_manifest
 from metseg.engines.manifest import BundleManifest
 
 LESION_WEIGHTS = np.arange(1, 28, dtype=np.float32).reshape(3, 3, 3) / 63  # their sum is 6
-LESION_BIAS, BRAIN_GAIN, BRAIN_BIAS = -6.0, 8.0, 12.0
-# Air is normalised to a value below -2, tissue to about 0: the brain output tells them apart.
+LESION_BIAS, BRAIN_GAIN, BRAIN_BIAS = -6.0, 8.0, 5.0
+# Air is normalised to a value below -1, tissue to about 0: the brain output tells them apart.
 MANIFEST = {
     "name": "tiny",
     "version": "1.0",

@@ -2,24 +2,14 @@
 
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-import zipfile
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from end_to_end.cases import LESIONS, QUICK, SHAPE, SPACING, hashes, make_grid, manifest_of, run
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import InputError
-from metseg.core.grid import Grid
-from metseg.engines.registry import load_engine
 from metseg.engines.threshold_engine import ThresholdEngine
 from metseg.io.discover import find_sources, named_sources
 from metseg.io.nifti import write_nifti
@@ -27,56 +17,7 @@ from metseg.pipeline import outputs
 from metseg.pipeline.batch import batch_exit_code, run_batch
 from metseg.pipeline.case import run_case
 from metseg.pipeline.intake import find_cases
-from metseg.testing.phantoms import Ellipsoid, make_phantom
-
-QUICK = SegmentOptions(engine="threshold", formats="nifti,json,csv")
-SHAPE, SPACING = (44, 50, 40), (3.6, 3.2, 2.9)
-
-
-def make_grid() -> Grid:
-    affine = np.diag([-SPACING[0], SPACING[1], SPACING[2], 1.0])
-    affine[:3, 3] = 77, -80, -58
-    return Grid(SHAPE, affine)
-
-
-LESIONS = (Ellipsoid.sphere((20, 12, 5), 20), Ellipsoid.sphere((-30, -20, -8), 15))
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return make_phantom(make_grid(), LESIONS, noise=16)
-
-
-@pytest.fixture
-def scan(tmp_path, phantom) -> Path:
-    path = tmp_path / "in" / "Köpfe 1.nii.gz"
-    path.parent.mkdir()
-    write_nifti(path, phantom.study.images["t1c"])
-    return path
-
-
-@pytest.fixture
-def out(tmp_path) -> Path:
-    return tmp_path / "aus gabe"
-
-
-@pytest.fixture
-def engine():
-    return load_engine("threshold")
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def manifest_of(folder: Path) -> dict:
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-
-
-def run(path, out, engine, options=QUICK, **more):
-    (case,) = find_sources([path])
-    return run_case(case, out, engine, options, **more)
+from metseg.testing.phantoms import make_phantom
 
 
 def test_a_case_gives_every_file_and_they_agree(scan, out, engine, phantom):
@@ -314,154 +255,3 @@ def test_named_sequences_make_one_case(scan, out, engine):
     case = named_sources({"t1n": scan, "t1c": scan})
     outcome = run_case(case, out, engine, QUICK)
     assert (outcome.case, outcome.state, outcome.lesions) == ("Köpfe 1", "done", 2)
-
-
-CANARY = "Zyxwvut^Qponmlk"
-
-
-def dicom_folder(folder: Path, phantom, storage=MRImageStorage, modality="MR") -> Path:
-    """The phantom as a DICOM series that names a patient wherever DICOM has a place for it."""
-    folder.mkdir(parents=True)
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    array, grid = phantom.study.images["t1c"].array, phantom.study.grid
-    for k in range(array.shape[2]):
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = storage, generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        d = pydicom.Dataset()
-        d.file_meta = meta
-        d.SOPClassUID, d.SOPInstanceUID = storage, meta.MediaStorageSOPInstanceUID
-        d.PatientName, d.PatientID, d.PatientBirthDate = CANARY, CANARY, "19331122"
-        d.InstitutionName = d.ReferringPhysicianName = d.AccessionNumber = d.StudyID = d.PatientComments = CANARY[:16]
-        d.StudyDate = d.SeriesDate = d.ContentDate = d.AcquisitionDate = "19871213"
-        d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = study, series, frame
-        d.SeriesDescription, d.ProtocolName = f"T1 {CANARY}", "T1C"
-        d.Modality, d.ContrastBolusAgent, d.InstanceNumber = modality, "agent", k + 1
-        lps = grid.to_world((0, 0, k)) * (-1, -1, 1)
-        d.ImagePositionPatient = [f"{x:.6f}" for x in lps]
-        # Columns run along i, which points to the left here; rows along j, to the front.
-        d.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
-        d.PixelSpacing, d.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
-        d.Rows, d.Columns, d.SamplesPerPixel, d.PhotometricInterpretation = SHAPE[1], SHAPE[0], 1, "MONOCHROME2"
-        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
-        d.PixelData = np.rint(array[:, :, k].T).astype("<i2").tobytes()
-        d.save_as(folder / f"IM{k:04d}", enforce_file_format=True)
-    return folder
-
-
-def forbidden(out: Path) -> list[str]:
-    """Outputs that hold the patient's name or dates, in the clear or compressed."""
-    import gzip
-
-    found = []
-    for path in out.rglob("*"):
-        content = path.read_bytes() if path.is_file() else b""
-        content = gzip.decompress(content) if path.name.endswith(".gz") else content
-        text = (content + str(path.name).encode()).lower()
-        found += [path.name for word in (b"zyxwvut", b"qponmlk", b"19331122", b"19871213") if word in text]
-    return found
-
-
-def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, phantom):
-    folder = dicom_folder(tmp_path / "study one", phantom)
-    outcome = run(folder, out, engine, SegmentOptions(engine="threshold"))
-    assert (outcome.case, outcome.state, outcome.lesions) == ("study one", "done", 2)
-    table = json.loads((outcome.folder / "lesions.json").read_text())["lesions"]
-    assert table[0]["centre_mm"] == pytest.approx(LESIONS[0].centre_mm, abs=1.5)
-    assert forbidden(out) == []
-    assert manifest_of(outcome.folder)["input"]["files"] == []
-
-
-def test_a_zip_of_dicom_gives_the_same_lesions(tmp_path, out, engine, phantom):
-    folder = dicom_folder(tmp_path / "plain", phantom)
-    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, f"DICOM/{path.name}")
-    plain, packed = run(folder, out, engine), run(tmp_path / "packed.zip", out, engine)
-    assert hashes(plain.folder)["lesions.nii.gz"] == hashes(packed.folder)["lesions.nii.gz"]
-    assert run(tmp_path / "packed.zip", out, engine).state == "skipped"
-
-
-def test_a_ct_series_is_refused_by_its_header(tmp_path, out, engine, phantom):
-    folder = dicom_folder(tmp_path / "ct", phantom, CTImageStorage, "CT")
-    (outcome,) = run_batch(find_sources([folder]), out, engine, QUICK)
-    assert (outcome.state, outcome.exit_code) == ("failed", 2)
-    assert list(out.iterdir()) == []
-
-
-def test_no_output_holds_what_nifti_says_of_the_patient(tmp_path, out, engine, phantom):
-    image = nib.Nifti1Image(phantom.study.images["t1c"].array, phantom.study.grid.affine)
-    image.header["descrip"] = image.header["aux_file"] = CANARY[:20].encode()
-    image.header["intent_name"] = CANARY.encode()
-    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", f"{CANARY} 19331122".encode()))
-    nib.save(image, tmp_path / "scan.nii.gz")
-    outcome = run(tmp_path / "scan.nii.gz", out, engine, SegmentOptions(engine="threshold"))
-    assert outcome.state == "done"
-    assert forbidden(out) == []
-
-
-# A metseg whose engine, or whose writing of tables, waits for ever; what waits says so in a file first.
-HANGING = """
-import sys, time
-from pathlib import Path
-from metseg.cli.main import app
-from metseg.engines import registry
-from metseg.engines.threshold_engine import ThresholdEngine
-from metseg.pipeline import outputs
-
-where, flag = sys.argv[1], Path(sys.argv[2])
-
-def hang(*_, **__):
-    flag.touch()
-    time.sleep(120)
-
-class Slow(ThresholdEngine):
-    def predict(self, study, **more):
-        return hang()
-
-if where == "predict":
-    registry.load_engine = lambda *_, **__: Slow()
-else:
-    outputs.write_lesions_csv = hang
-app(sys.argv[3:])
-"""
-
-
-def hang_in(where, tmp_path, scan, out):
-    script, flag = tmp_path / "hanging.py", tmp_path / "waiting"
-    script.write_text(HANGING)
-    arguments = ["segment", str(scan), "-o", str(out), "--engine", "threshold", "--formats", "nifti,csv", "--force"]
-    process = subprocess.Popen(
-        [sys.executable, str(script), where, str(flag), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 90
-    while not flag.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"it never got there: {process.communicate()[1].decode()}")
-        time.sleep(0.05)
-    return process
-
-
-@pytest.mark.parametrize("where", ["predict", "write"])
-def test_a_killed_run_leaves_the_old_result_whole_and_the_next_run_tidies_up(where, tmp_path, scan, out, engine):
-    run(scan, out, engine)
-    before = hashes(out / "Köpfe 1")
-    process = hang_in(where, tmp_path, scan, out)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert hashes(out / "Köpfe 1") == before
-    assert sorted(path.name for path in out.iterdir()) == [f".Köpfe 1.partial-{process.pid}", "Köpfe 1"]
-    assert run(scan, out, engine).state == "skipped"
-    assert [path.name for path in out.iterdir()] == ["Köpfe 1"]
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_run_that_is_asked_to_stop_tidies_up_itself(number, code, tmp_path, scan, out):
-    process = hang_in("write", tmp_path, scan, out)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == code, errors
-    assert b"Traceback" not in errors
-    assert list(out.iterdir()) == []
-    assert os.path.lexists(scan)

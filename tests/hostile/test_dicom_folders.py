@@ -1,13 +1,15 @@
 """Folders with more in them than one series: what is chosen, passed over, or refused."""
 
 import logging
+import os
+import struct
 
 import numpy as np
 import pytest
-from hostile.make_dicom import CANARY, CLASSES, phantom, save, set_pixels, slices
 from pydicom import dcmwrite
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from hostile.make_dicom import CANARY, CLASSES, phantom, save, set_pixels, slices
 from metseg.core.errors import InputError
 from metseg.io.dicom import read_dicom
 from metseg.io.dicom_values import quiet
@@ -63,7 +65,7 @@ def test_three_plane_survey_without_a_mark_is_too_small_to_be_chosen(tmp_path):
 )
 def test_the_series_for_metastases_is_chosen(tmp_path, good, bad):
     save(tmp_path, described(slices(series=9), **good), prefix="good")
-    save(tmp_path, described(slices(phantom((21, 18, 30), seed=4), series=2), **bad), prefix="bad")
+    save(tmp_path, described(slices(phantom((21, 18, 14), seed=4), series=2), **bad), prefix="bad")
     image = chosen(tmp_path)
     np.testing.assert_array_equal(image.volume.array, phantom())
     assert any("Of 2 image series, series 9 was used" in note and "not series 2" in note for note in image.notes)
@@ -166,6 +168,12 @@ def test_text_files_and_index_are_passed_over(tmp_path):
     assert "Passed over: 1 × DICOMDIR index, 3 × file that is not DICOM." in image.notes
 
 
+def test_pipes_are_not_opened(tmp_path):
+    save(tmp_path, slices())
+    os.mkfifo(tmp_path / "IM000")
+    np.testing.assert_array_equal(chosen(tmp_path).volume.array, phantom())
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, "explicit", ExplicitVRBigEndian])
 def test_files_without_preamble(tmp_path, syntax):
     explicit, little = syntax != ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
@@ -184,6 +192,36 @@ def test_unreadable_header_is_refused_by_name(tmp_path):
     paths[3].write_bytes(paths[3].read_bytes()[:150] + b"\xff" * 2000)
     with pytest.raises(InputError, match=r"IM004"):
         read_dicom([tmp_path])
+
+
+def test_deflated_files_are_refused_before_they_are_inflated(tmp_path):
+    made = slices()
+    made[3].file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    save(tmp_path, made)
+    with pytest.raises(InputError, match="IM004 is a deflated DICOM file"):
+        read_dicom([tmp_path])
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_sequences_nested_without_end_are_no_crash(tmp_path, where):
+    """Deeper than Python can recurse; before or after the attributes that count."""
+    tag = (0x0008, 0x1140) if where == "before" else (0x5400, 0x0100)
+    opening = struct.pack("<HH", *tag) + b"SQ\0\0" + b"\xff" * 4 + b"\xfe\xff\x00\xe0" + b"\xff" * 4
+    paths = save(tmp_path, slices())
+    content = paths[3].read_bytes()
+    split = content.index(struct.pack("<HH", 0x0010, 0x0010) + b"PN" if where == "before" else b"\xe0\x7f\x10\x00OW")
+    paths[3].write_bytes(content[:split] + opening * 3000 + content[split:])
+    with pytest.raises(InputError, match="IM004"):
+        read_dicom([tmp_path])
+
+
+def test_names_that_no_terminal_can_bear(tmp_path):
+    made = slices()
+    del made[0].PixelSpacing
+    save(tmp_path, made, prefix="a\x1b[31m\n")
+    with pytest.raises(InputError) as caught:
+        read_dicom([tmp_path])
+    assert caught.value.message.isprintable()
 
 
 def test_file_cut_in_its_header_is_refused_by_name(tmp_path):

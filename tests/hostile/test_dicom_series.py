@@ -7,8 +7,8 @@ import subprocess
 import nibabel
 import numpy as np
 import pytest
-from hostile.make_dicom import CANARY, affine_of, geometry, phantom, save, slices
 
+from hostile.make_dicom import CANARY, affine_of, geometry, phantom, save, slices
 from metseg.core.errors import InputError
 from metseg.io.dicom import read_dicom
 
@@ -168,7 +168,7 @@ def test_gantry_tilt_is_corrected(tmp_path, angle):
     """A ball stays a ball at its place: the slices of a tilted gantry sample it along sheared axes."""
     tilt = np.radians(angle)
     row, column = np.array([1.0, 0, 0]), np.array([0, np.cos(tilt), np.sin(tilt)])
-    placed = (row, column, (1.5, 1.2), np.array([0.0, 0, 2.0]), np.array([-30.0, -35, -29]))
+    placed = (row, column, (1.5, 1.2), np.array([0.0, 0, 2.0]), np.array([-30.0, -35, -29 - 34.5 * np.sin(tilt)]))
     centre, radius = np.array([4.0, -3, 2]), 18.0
     index = np.indices((50, 46, 30)).reshape(3, -1)
     step = np.stack([row * 1.2, column * 1.5, placed[3]], axis=1)
@@ -207,7 +207,7 @@ def test_mixed_pixel_size_is_refused(tmp_path):
     made = slices()
     made[5].PixelSpacing = [0.9, 1.3]
     save(tmp_path, made)
-    assert "mixes pixel sizes" in refusal(tmp_path)
+    assert "mixes pixel sizes: 1.3×0.8 mm, 1.3×0.9 mm; the odd slices lie at -28.25 mm (IM006)" in refusal(tmp_path)
 
 
 def test_mixed_frame_of_reference_is_refused(tmp_path):

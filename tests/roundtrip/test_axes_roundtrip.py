@@ -88,13 +88,14 @@ def test_permuted_and_flipped_axes_give_exactly_the_same_lesions(tmp_path, uprig
 
 @pytest.mark.parametrize(
     ("spacing_mm", "turn_degrees", "relative"),
-    [((2.0, 2.2, 2.4), (14, -9, 21), 0.12), ((1.0, 1.0, 6.0), (0, 0, 0), 0.2), ((1.2, 3.1, 1.7), (0, 25, 0), 0.15)],
+    [((2.0, 2.2, 2.4), (14, -9, 21), 0.15), ((1.0, 1.0, 6.0), (0, 0, 0), 0.25), ((1.2, 3.1, 1.7), (0, 25, 0), 0.15)],
 )
 def test_oblique_and_anisotropic_scans_give_the_same_lesions(tmp_path, upright, spacing_mm, turn_degrees, relative):
     grid = grid_of(np.array(spacing_mm), turn_degrees)
     found = lesions_of(tmp_path, draw(grid), grid.affine)
     assert len(found) == 3
     for one, other, shape in zip(found, upright[2], LESIONS, strict=True):
-        assert one.centre_mm == pytest.approx(other.centre_mm, abs=0.6)
-        assert one.centre_mm == pytest.approx(shape.centre_mm, abs=0.6)
+        within = max(0.6, max(spacing_mm) / 6)
+        assert one.centre_mm == pytest.approx(other.centre_mm, abs=within)
+        assert one.centre_mm == pytest.approx(shape.centre_mm, abs=within)
         assert one.volume_mm3 == pytest.approx(shape.volume_mm3, rel=relative)

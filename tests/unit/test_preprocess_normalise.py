@@ -71,3 +71,13 @@ def test_values_are_clipped_at_eight():
 def test_a_constant_image_becomes_zero():
     image = np.full((5, 6, 7), 42.0, dtype=np.float32)
     assert not normalise(image, foreground_statistics(image)).any()
+
+
+def test_an_image_that_was_standardised_before_keeps_its_dark_half():
+    """Zero outside, values around zero inside: half of the brain is negative and still brain."""
+    image = np.zeros((20, 22, 18), dtype=np.float32)
+    inside = image[4:-4, 4:-4, 4:-4]
+    inside[:] = np.linspace(-2, 2, inside.size).reshape(inside.shape)
+    found = foreground_statistics(image)
+    assert found.median == pytest.approx(0, abs=0.01)
+    assert (found.p15, found.p85) == (pytest.approx(-1.4, abs=0.01), pytest.approx(1.4, abs=0.01))

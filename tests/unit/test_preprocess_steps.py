@@ -9,6 +9,7 @@ from metseg.core.study import Study
 from metseg.core.volume import Volume
 from metseg.preprocess import steps
 from metseg.preprocess.extent import CropForeground, PadToMultiple
+from metseg.preprocess.normalise import normalise_foreground
 from metseg.preprocess.reorient import Reorient
 from metseg.preprocess.resample import Resample, resampled_grid
 from metseg.preprocess.sample import resample_volume
@@ -114,6 +115,20 @@ def test_cropping_keeps_the_foreground_of_every_channel(oblique_grid):
     array, after = CropForeground(margin_mm=0).apply(channels, oblique_grid)
     assert np.array_equal(array, channels[:, 2:10, 1:6, 3:6])
     assert after.shape == (8, 5, 3)
+
+
+@pytest.mark.parametrize("background", ["zero", "ringing", "noise"])
+def test_cropping_before_and_after_normalising_is_the_same(background, make_volume):
+    grid = make_volume((40, 36, 20)).grid
+    rng = np.random.default_rng(2)
+    image = rng.normal(0, 3, grid.shape) if background == "noise" else np.zeros(grid.shape)
+    image[10:30, 9:27, 5:16] = rng.normal(200, 40, (20, 18, 11))
+    if background == "ringing":
+        image[20, 20, 10] = -30  # so zero is not the minimum
+    before, first = CropForeground(margin_mm=1).apply(image.astype(np.float32), grid)
+    after, second = CropForeground(margin_mm=1).apply(normalise_foreground(image.astype(np.float32)), grid)
+    assert before.shape == after.shape == (24, 20, 13)
+    assert first.distance_mm(second) == 0
 
 
 def test_a_constant_image_is_not_cropped(oblique_grid):

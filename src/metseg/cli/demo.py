@@ -1,6 +1,6 @@
 """``metseg demo``: make a study whose lesions are known, segment it, and say how well that went."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,38 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from metseg.pipeline.outcome import CaseOutcome
-
-
-@dataclass(frozen=True)
-class Score:
-    """A segmentation held against the truth.
-
-    Args:
-        dice: of all lesion voxels; 1 where both are empty.
-        lesions: how many there are.
-        found: how many of them the segmentation touches.
-        false_components: components that touch none.
-    """
-
-    dice: float
-    lesions: int
-    found: int
-    false_components: int
-
-
-def score(truth: "NDArray[Any]", instances: "NDArray[Any]") -> Score:
-    """Compare instance maps (i, j, k) on one grid; a lesion counts as found if any voxel overlaps."""
-    import numpy as np
-
-    both = (truth > 0) & (instances > 0)
-    size = int((truth > 0).sum() + (instances > 0).sum())
-    components = set(np.unique(instances).tolist()) - {0}
-    return Score(
-        dice=round(2 * int(both.sum()) / size, 4) if size else 1.0,
-        lesions=len(set(np.unique(truth).tolist()) - {0}),
-        found=len(np.unique(truth[both])),
-        false_components=len(components - set(np.unique(instances[both]).tolist())),
-    )
 
 
 def demo_command(
@@ -118,13 +86,17 @@ def _show(outcome: "CaseOutcome", truth: Path, *, as_json: bool, quiet: bool, de
         if as_json:
             print_json({"case": outcome.as_plain(), "exit_code": outcome.exit_code})
         return outcome.exit_code
-    result = score(_array(truth), _array(outcome.folder / "lesions.nii.gz"))
+    from metseg.evaluate.overlap import detection, dice
+
+    prediction, reference = _array(outcome.folder / "lesions.nii.gz"), _array(truth)
+    agreement, found = dice(prediction > 0, reference > 0), detection(prediction, reference)
     if as_json:
-        print_json({"case": outcome.as_plain(), "score": asdict(result), "truth": str(truth), "exit_code": 0})
+        scores = {"dice": round(agreement, 4), **asdict(found)}
+        print_json({"case": outcome.as_plain(), "score": scores, "truth": str(truth), "exit_code": 0})
     elif not quiet:
         typer.echo(
-            f"Dice {result.dice:.3f}; {result.found} of {result.lesions} lesions found; "
-            f"{result.false_components} false component{'' if result.false_components == 1 else 's'}; "
+            f"Dice {agreement:.3f}; {found.found} of {found.present} lesions found; "
+            f"{found.false} false component{'' if found.false == 1 else 's'}; "
             f"{outcome.seconds:.1f} s{' (done before)' if outcome.state == 'skipped' else ''}."
         )
         typer.echo(f"Report: {outcome.report or outcome.folder}")

@@ -53,8 +53,7 @@ class Frame:
     @property
     def name(self) -> str:
         """File name, and frame number from 1 within a multi-frame file, for messages."""
-        name = self.header.path.name
-        return name if self.index is None else f"frame {self.index + 1} of {name}"
+        return self.header.name if self.index is None else f"frame {self.index + 1} of {self.header.name}"
 
     @property
     def normal(self) -> Vector:

@@ -14,6 +14,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from metseg.core.errors import InputError
+from metseg.io.case_names import shown_name
 from metseg.io.dicom_values import number_of, text_of
 
 MAX_FILES: Final = 50_000
@@ -50,6 +51,11 @@ class Header:
     path: Path
     dataset: Dataset = field(repr=False)
     patient: tuple[str, ...] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """File name, for messages."""
+        return shown_name(self.path)
 
     def text(self, keyword: str) -> str:
         """A top-level value as text; empty where missing."""
@@ -110,7 +116,7 @@ def _kind_of_file(path: Path) -> str:
         with path.open("rb") as stream:
             start = stream.read(132)
     except OSError:
-        raise InputError(f"{path.name} cannot be opened.", hint="Check that it may be read.") from None
+        raise InputError(f"{shown_name(path)} cannot be opened.", hint="Check that it may be read.") from None
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR index"
     if start[128:132] == b"DICM":
@@ -126,7 +132,7 @@ def _kind_of_file(path: Path) -> str:
 def _read_header(path: Path, *, force: bool) -> Header | str:
     """The header, or the kind of file where it is none that counts."""
     unreadable = InputError(
-        f"{path.name} is a DICOM file whose header cannot be parsed.",
+        f"{shown_name(path)} is a DICOM file whose header cannot be parsed.",
         hint="Export the series again, or take the file away if it is no part of it.",
     )
     try:
@@ -157,7 +163,9 @@ def _read_header(path: Path, *, force: bool) -> Header | str:
 def _refuse_deflated(path: Path) -> None:
     """The header of such a file only exists inflated, to a size that nobody knows beforehand."""
     if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        raise InputError(f"{path.name} is a deflated DICOM file.", hint="Export it with another transfer syntax.")
+        raise InputError(
+            f"{shown_name(path)} is a deflated DICOM file.", hint="Export it with another transfer syntax."
+        )
 
 
 def _digest(dataset: Dataset, keyword: str) -> str:

@@ -1,5 +1,6 @@
 """Decode frames and turn stored values into what they measure; put them into one array, slice by slice."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -78,14 +79,17 @@ class PixelReader:
             except InputError:
                 raise
             except Exception:  # noqa: BLE001 - pydicom raises whatever broken bytes provoke
-                raise InputError(f"{path.name} is cut short or damaged.", hint=RESEND) from None
+                raise InputError(f"{frame.header.name} is cut short or damaged.", hint=RESEND) from None
             self._path, self._dataset = path, dataset
         return self._dataset
 
     def _decode(self, frame: Frame, dataset: Dataset) -> NDArray[np.integer[Any]]:
         syntax = dataset.file_meta.TransferSyntaxUID
         try:
-            stored = pixel_array(dataset, index=frame.index, raw=True, decoding_plugin=_DECODERS[syntax])
+            with warnings.catch_warnings():
+                if syntax == RLELossless:  # pydicom trims frames that decode to more than declared, with a warning
+                    warnings.simplefilter("error")
+                stored = pixel_array(dataset, index=frame.index, raw=True, decoding_plugin=_DECODERS[syntax])
         except Exception as error:
             raise InputError(f"The pixels of {frame.name} cannot be decoded ({syntax.name}).", hint=RESEND) from error
         if stored.shape != frame.size:
@@ -120,7 +124,7 @@ class PixelReader:
 
 def _check_pixels(frame: Frame, dataset: Dataset) -> None:
     """Refuse pixels that are missing, of an unknown kind, or not as long as declared."""
-    name = frame.header.path.name
+    name = frame.header.name
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in dataset.file_meta:

@@ -111,7 +111,7 @@ def find_candidates(headers: Iterable[Header]) -> tuple[list[Candidate], Counter
             ignored[kind] += 1
         elif min(header.size) < 1:  # whichever series it was of
             raise InputError(
-                f"{header.path.name} is an image without Rows or without Columns, or is cut short before them.",
+                f"{header.name} is an image without Rows or without Columns, or is cut short before them.",
                 hint="Export the whole series again from the archive.",
             )
         else:

@@ -51,7 +51,7 @@ def _refuse_misfits(candidate: Candidate) -> None:
         fault, count = candidate.faults[0], len(candidate.faults)
         more = f" (and {count - 1} more like it)" if count > 1 else ""
         raise InputError(
-            f"{fault.header.path.name} of {candidate.name} cannot be placed: {fault.finding}{more}.", hint=RESEND
+            f"{fault.header.name} of {candidate.name} cannot be placed: {fault.finding}{more}.", hint=RESEND
         )
     strays = [size for size in candidate.siblings if size < MIN_SLICES]
     if strays:
@@ -63,10 +63,10 @@ def _refuse_misfits(candidate: Candidate) -> None:
     frames = candidate.frames
     _refuse_difference(candidate, "matrix sizes", [f"{frame.size[1]}×{frame.size[0]}" for frame in frames])
     spacings = np.array([frame.pixel_mm for frame in frames])
-    same = np.abs(spacings / np.median(spacings, axis=0) - 1).max(axis=1) <= _SAME_SIZE
-    labels = [
-        "the usual" if ok else f"{pixel[0]:.4g}×{pixel[1]:.4g} mm" for ok, pixel in zip(same, spacings, strict=True)
-    ]
+    usual = np.median(spacings, axis=0)
+    same = np.abs(spacings / usual - 1).max(axis=1) <= _SAME_SIZE  # rounding in the header is no difference
+    pixels = np.where(same[:, None], usual, spacings)
+    labels = [f"{column:.6g}×{row:.6g} mm" for row, column in pixels]
     _refuse_difference(candidate, "pixel sizes", labels)
     references = [frame.header.text("FrameOfReferenceUID") for frame in frames]
     names = {

@@ -66,7 +66,7 @@ def text_of(layers: Sequence[Dataset], keyword: str) -> str:
     """The value as text, stripped; several values joined by a backslash; empty where missing or unreadable."""
     try:
         return "\\".join(_texts(value_of(layers, keyword)))
-    except FaultyValueError:
+    except (FaultyValueError, UnicodeError, LookupError):  # the latter two from broken or unknown character sets
         return ""
 
 

@@ -21,7 +21,7 @@ class ForegroundStatistics:
     """What ``normalise`` needs to know about an image.
 
     Args:
-        threshold: voxels above it are foreground.
+        threshold: the value of emptied voxels, or the one above which voxels are foreground.
         median: of the foreground.
         p15: 15th percentile of the foreground.
         p85: 85th percentile of the foreground.
@@ -60,13 +60,13 @@ def foreground_statistics(array: Float[np.ndarray, "i j k"]) -> ForegroundStatis
     """Find the foreground of an image and its central values.
 
     Where at least 10 % of the voxels equal the minimum or zero exactly (air set to zero, a skull taken off, a margin
-    padded), the voxels above that value are foreground. Elsewhere the voxels above half of Otsu's threshold are: half,
+    padded), all other voxels are foreground, negative ones too. Elsewhere the voxels above half of Otsu's threshold are: half,
     so that the dark fluid in a head still counts. An image without any foreground (a constant) is all foreground.
     """
     lowest = float(array.min())
     emptied = [v for v in (0.0, lowest) if np.count_nonzero(array == v) >= _EMPTY_SHARE * array.size]
     threshold = emptied[0] if emptied else 0.5 * otsu_threshold(array)
-    foreground = array[array > threshold]
+    foreground = array[array != threshold] if emptied else array[array > threshold]
     p15, median, p85 = np.percentile(foreground if foreground.size else array, (15, 50, 85))
     return ForegroundStatistics(threshold, float(median), float(p15), float(p85))
 

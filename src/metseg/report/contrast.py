@@ -120,4 +120,5 @@ def _otsu(values: NDArray[Any]) -> float:
     valid = (below > 0) & (above > 0)
     means_apart = sums[valid] / below[valid] - (sums[-1] - sums[valid]) / above[valid]
     between = below[valid].astype(np.float64) * above[valid] * means_apart**2
-    return float(edges[1:][valid][np.argmax(between)])
+    # Where no value lies between the classes, the variance is level: the middle is the fairest threshold.
+    return float(edges[1:][valid][np.isclose(between, between.max())].mean())

@@ -46,7 +46,7 @@ def render_preview(result: CaseResult, *, pictures: CasePictures | None = None) 
 def _heading(result: CaseResult) -> list[_Line]:
     lines = [(sentences.plain_name(result.study.case), _TITLE), (sentences.impression(result.lesions), _BODY)]
     if not len(result.lesions):
-        lines.append((sentences.CAUTION, _SMALL))
+        lines.append((sentences.CAUTION, _BODY))
     return [*lines, (f"{sentences.BANNER}.", _WARNING)]
 
 

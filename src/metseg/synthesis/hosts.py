@@ -1,6 +1,7 @@
 """Heads without a tumour, into which lesions are drawn: label maps, real scans, or made from nothing."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ class LabelHost:
     name: str
     tissues: NDArray[np.uint8]
 
-    @property
+    @cached_property
     def brain(self) -> NDArray[np.bool_]:
         """What lies inside the skull."""
         return np.isin(self.tissues, INTRACRANIAL)
@@ -42,7 +43,7 @@ class ScanHost:
     plain: NDArray[np.float32]
     enhanced: NDArray[np.float32]
 
-    @property
+    @cached_property
     def brain(self) -> NDArray[np.bool_]:
         """Voxels that the skull stripping left."""
         return self.enhanced > 0

@@ -14,7 +14,7 @@ def draw_count(rng: np.random.Generator) -> int:
 
 def _contrast(rng: np.random.Generator, brightest: float) -> float:
     """Brightness of enhancing tumour, white matter = 1: from the range that vessels have, or barely enhancing."""
-    return log_uniform(rng, 1.05, 1.35) if rng.random() < 0.22 else log_uniform(rng, 1.25, max(brightest, 1.4))
+    return log_uniform(rng, 1.05, 1.35) if rng.random() < 0.15 else log_uniform(rng, 1.25, max(brightest, 1.4))
 
 
 def _inside(rng: np.random.Generator, lesion: LesionShape, enhancing: float) -> Field:

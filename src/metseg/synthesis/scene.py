@@ -12,7 +12,7 @@ from metseg.synthesis.hosts import Host, LabelHost, ScanHost
 from metseg.synthesis.metastases import draw_count, draw_metastases
 from metseg.synthesis.scanner import scan, stripped_brain
 from metseg.synthesis.tissues import BRAIN, INTRACRANIAL, N_TISSUES, Tissue, draw_t1c
-from metseg.synthesis.vessels import draw_vessels
+from metseg.synthesis.vessels import draw_sinuses, draw_vessels
 
 Mask = NDArray[np.bool_]
 
@@ -153,7 +153,10 @@ def make_scene(
     solid: Mask = np.isin(it.tissues, BRAIN)
     brightest = rng.uniform(1.5, 3.2)
     if made_of_labels or rng.random() < 0.3:
-        draw_vessels(rng, it.image, intracranial & ~solid, solid, brightest * rng.uniform(0.8, 1.1))
+        level = brightest * rng.uniform(0.8, 1.1)
+        draw_vessels(rng, it.image, intracranial & ~solid, solid, level)
+        if made_of_labels:
+            draw_sinuses(rng, it.image, intracranial, intracranial & ~solid, level)
     count = draw_count(rng) if options.count is None else options.count
     allowed = intracranial | (it.tissues == Tissue.SINUS)
     truth = draw_metastases(
@@ -163,7 +166,8 @@ def make_scene(
     if made_of_labels and rng.random() >= options.stripped:
         closed = np.asarray(ndimage.binary_closing(intracranial, iterations=2)) | intracranial
         return Scene(seen, truth, closed, foreground_statistics(it.sparse))
-    kept: Mask = stripped_brain(rng, intracranial) if made_of_labels else intracranial
+    inside = intracranial | (it.tissues == Tissue.SINUS) if rng.random() < 0.7 else intracranial
+    kept: Mask = stripped_brain(rng, inside) if made_of_labels else intracranial
     kept = np.asarray(kept | ndimage.binary_dilation(truth > 0))
     statistics = foreground_statistics(np.where(it.sparse_brain, np.maximum(it.sparse, 1e-3), 0).astype(np.float32))
     return Scene(np.where(kept, seen, np.float32(0)), truth, kept, statistics)

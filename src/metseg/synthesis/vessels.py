@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from metseg.synthesis.fields import Field, Shape, smooth_field
 
@@ -38,3 +39,23 @@ def draw_vessels(
         part = tube_fraction(rng, shape, correlation, radius)
         brightness = np.float32(level * rng.uniform(0.7, 1.15))
         image += part * (brightness - image)
+
+
+def draw_sinuses(
+    rng: np.random.Generator, image: Field, intracranial: NDArray[np.bool_], fluid: NDArray[np.bool_], level: float
+) -> None:
+    """Draw venous sinuses and large arteries into ``image`` (changed in place): under the skull, and in the cisterns.
+
+    Skull stripping leaves pieces of them, and they are as bright as tumours: the model must have seen them.
+    """
+    shape: Shape = image.shape  # type: ignore[assignment]
+    if rng.random() < 0.6:  # bands and patches along the inner side of the skull
+        depth = int(rng.integers(1, 5))
+        rim = intracranial & ~ndimage.binary_erosion(intracranial, iterations=depth, border_value=1)
+        rim &= smooth_field(rng, shape, rng.uniform(8, 24)) > rng.uniform(0.2, 1.4)
+        grain = 1 + rng.uniform(0, 0.2) * smooth_field(rng, shape, 3)
+        image[rim] = (level * rng.uniform(0.6, 1.1) * grain)[rim]
+    if rng.random() < 0.6:
+        calibre = np.clip(rng.uniform(1.2, 3.2) * (1 + 0.3 * smooth_field(rng, shape, 30)), 0, 4) * fluid
+        part = tube_fraction(rng, shape, rng.uniform(22, 45), calibre.astype(np.float32))
+        image += part * (np.float32(level * rng.uniform(0.7, 1.1)) - image)

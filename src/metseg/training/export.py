@@ -54,20 +54,19 @@ def write_onnx(network: CompactUNet, path: Path) -> None:
     )
 
 
-def export(run: Path, card: dict[str, Any], readme: str, out: Path) -> Bundle:
+def export(run: Path, card: dict[str, Any], out: Path) -> Bundle:
     """Write the bundle of a run into ``out``.
 
     Args:
         run: folder of the training run.
         card: the manifest's fields but those that the run knows itself (architecture, files).
-        readme: the model card for people.
-        out: the bundle's folder.
+        out: the bundle's folder; a ``README.md`` that lies there already, the model card for people, becomes part of it.
     """
     network, recipe, steps = averaged_network(run)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "model.onnx")
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
-    (out / "README.md").write_text(readme, encoding="utf-8")
+    (out / "weights.safetensors").chmod(0o644)  # written for the owner alone
     (out / "training.json").write_text(
         json.dumps({"recipe": recipe.model_dump(mode="json"), "steps": steps}, indent=2) + "\n", encoding="utf-8"
     )
@@ -80,11 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the bundle of a training run.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--card", type=Path, required=True, help="TOML with the manifest's fields")
-    parser.add_argument("--readme", type=Path, required=True, help="the model card for people, Markdown")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     card = tomllib.loads(given.card.read_text(encoding="utf-8"))
-    export(given.run, card, given.readme.read_text(encoding="utf-8"), given.out)
+    export(given.run, card, given.out)
 
 
 if __name__ == "__main__":

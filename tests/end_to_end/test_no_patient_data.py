@@ -1,0 +1,99 @@
+"""What a file says of the patient reaches no output."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from end_to_end.cases import LESIONS, QUICK, SHAPE, SPACING, hashes, manifest_of, run
+from metseg.config.options import SegmentOptions
+from metseg.io.discover import find_sources
+from metseg.pipeline.batch import run_batch
+
+CANARY = "Zyxwvut^Qponmlk"
+
+
+def dicom_folder(folder: Path, phantom, storage=MRImageStorage, modality="MR") -> Path:
+    """The phantom as a DICOM series that names a patient wherever DICOM has a place for it."""
+    folder.mkdir(parents=True)
+    study, series, frame = generate_uid(), generate_uid(), generate_uid()
+    array, grid = phantom.study.images["t1c"].array, phantom.study.grid
+    for k in range(array.shape[2]):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = storage, generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        d = pydicom.Dataset()
+        d.file_meta = meta
+        d.SOPClassUID, d.SOPInstanceUID = storage, meta.MediaStorageSOPInstanceUID
+        d.PatientName, d.PatientID, d.PatientBirthDate = CANARY, CANARY, "19331122"
+        d.InstitutionName = d.ReferringPhysicianName = d.AccessionNumber = d.StudyID = d.PatientComments = CANARY[:16]
+        d.StudyDate = d.SeriesDate = d.ContentDate = d.AcquisitionDate = "19871213"
+        d.StudyInstanceUID, d.SeriesInstanceUID, d.FrameOfReferenceUID = study, series, frame
+        d.SeriesDescription, d.ProtocolName = f"T1 {CANARY}", "T1C"
+        d.Modality, d.ContrastBolusAgent, d.InstanceNumber = modality, "agent", k + 1
+        lps = grid.to_world((0, 0, k)) * (-1, -1, 1)
+        d.ImagePositionPatient = [f"{x:.6f}" for x in lps]
+        # Columns run along i, which points to the left here; rows along j, to the front.
+        d.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+        d.PixelSpacing, d.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
+        d.Rows, d.Columns, d.SamplesPerPixel, d.PhotometricInterpretation = SHAPE[1], SHAPE[0], 1, "MONOCHROME2"
+        d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, 1
+        d.PixelData = np.rint(array[:, :, k].T).astype("<i2").tobytes()
+        d.save_as(folder / f"IM{k:04d}", enforce_file_format=True)
+    return folder
+
+
+def forbidden(out: Path) -> list[str]:
+    """Outputs that hold the patient's name or dates, in the clear or compressed."""
+    import gzip
+
+    found = []
+    for path in out.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        content = gzip.decompress(content) if path.name.endswith(".gz") else content
+        text = (content + str(path.name).encode()).lower()
+        found += [path.name for word in (b"zyxwvut", b"qponmlk", b"19331122", b"19871213") if word in text]
+    return found
+
+
+def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, phantom):
+    folder = dicom_folder(tmp_path / "study one", phantom)
+    outcome = run(folder, out, engine, SegmentOptions(engine="threshold"))
+    assert (outcome.case, outcome.state, outcome.lesions) == ("study one", "done", 2)
+    table = json.loads((outcome.folder / "lesions.json").read_text())["lesions"]
+    assert table[0]["centre_mm"] == pytest.approx(LESIONS[0].centre_mm, abs=1.5)
+    assert forbidden(out) == []
+    assert manifest_of(outcome.folder)["input"]["files"] == []
+
+
+def test_a_zip_of_dicom_gives_the_same_lesions(tmp_path, out, engine, phantom):
+    folder = dicom_folder(tmp_path / "plain", phantom)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"DICOM/{path.name}")
+    plain, packed = run(folder, out, engine), run(tmp_path / "packed.zip", out, engine)
+    assert hashes(plain.folder)["lesions.nii.gz"] == hashes(packed.folder)["lesions.nii.gz"]
+    assert run(tmp_path / "packed.zip", out, engine).state == "skipped"
+
+
+def test_a_ct_series_is_refused_by_its_header(tmp_path, out, engine, phantom):
+    folder = dicom_folder(tmp_path / "ct", phantom, CTImageStorage, "CT")
+    (outcome,) = run_batch(find_sources([folder]), out, engine, QUICK)
+    assert (outcome.state, outcome.exit_code) == ("failed", 2)
+    assert list(out.iterdir()) == []
+
+
+def test_no_output_holds_what_nifti_says_of_the_patient(tmp_path, out, engine, phantom):
+    image = nib.Nifti1Image(phantom.study.images["t1c"].array, phantom.study.grid.affine)
+    image.header["descrip"] = image.header["aux_file"] = CANARY[:20].encode()
+    image.header["intent_name"] = CANARY.encode()
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", f"{CANARY} 19331122".encode()))
+    nib.save(image, tmp_path / "scan.nii.gz")
+    outcome = run(tmp_path / "scan.nii.gz", out, engine, SegmentOptions(engine="threshold"))
+    assert outcome.state == "done"
+    assert forbidden(out) == []

@@ -1,0 +1,184 @@
+"""The report: whole, inert, and with the right numbers."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metseg.core.errors import ConfigError
+from metseg.core.grid import Grid
+from metseg.core.study import Source
+from metseg.report.html import render_report
+from metseg.report.pictures import draw_pictures
+from results import make_result
+
+GRID = Grid((40, 44, 30), np.array([[-4.0, 0, 0, 80], [0, -4.0, 0, 90], [0, 0, 5.0, -60], [0, 0, 0, 1]]))
+BOXES = (((24, 20, 15), (29, 25, 18)), ((10, 12, 14), (12, 14, 16)), ((20, 30, 8), (21, 31, 9)))
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Reads a page and checks on the way that every element is closed in its turn."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[list[str]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        assert len(dict(attrs)) == len(attrs), f"<{tag}> has an attribute twice"
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.cells.append([])
+        if tag in {"td", "th"}:
+            self.cells[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+        if {"td", "th"} & set(self.open):
+            self.cells[-1][-1] += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def lesion_rows(self) -> list[list[str]]:
+        return [[" ".join(cell.split()) for cell in row] for row in self.cells if len(row) == 10][1:]
+
+
+@pytest.fixture(scope="module")
+def three() -> str:
+    return render_report(make_result(GRID, BOXES, warnings=("The scan may be skull-stripped.",)))
+
+
+def test_the_table_holds_each_lesions_numbers(three):
+    rows = Page(three).lesion_rows()
+    # Boxes of 5×5×3, 2×2×2 and 1×1×1 voxels of 4×4×5 mm; the head's middle is voxel (19.5, 21.5, 14.5).
+    assert rows[0] == [
+        "1", "6000", "6.00 mL", "20.0 × 20.0 mm", f"{np.hypot(np.hypot(20, 20), 15):.1f} mm",
+        "26 mm left, 2 mm posterior, 8 mm superior", "-24.0, +2.0, +20.0", "16", "24–28 · 20–24 · 15–17", "0.99",
+    ]  # fmt: skip
+    assert rows[1][:5] == ["2", "640", "0.64 mL", "8.0 × 8.0 mm", "15.1 mm"]
+    assert rows[2][:4] == ["3", "80.0", "0.080 mL", "4.0 × 4.0 mm"]
+    assert len(rows) == 3
+
+
+def test_the_impression_and_the_burden_are_in_words(three):
+    words = Page(three).words
+    assert "3 lesions were found; the largest measures 20.0 × 20.0 mm (6.00 mL), all together 6.72 mL." in words
+    assert "Total volume 6.72 mL (6720 mm³)" in words
+    assert "Sum of longest axial diameters 32.0 mm" in words
+    assert "Research software – not for diagnosis or treatment decisions" in words
+
+
+def test_it_tells_how_it_was_made(three):
+    words = Page(three).words
+    for fact in ("mets-t1c", "0.3.1", "c0ffee" * 10, "threshold", "balanced", "predict 12.0 s", "numpy 2.4.6"):
+        assert fact in words
+    assert "Lesions below 3 mm are missed." in words
+    assert "min_volume_mm3 not set" in words
+    assert "The scan may be skull-stripped." in words
+
+
+@pytest.mark.parametrize("mode", ["screen", "print"])
+def test_it_needs_nothing_from_elsewhere(mode):
+    text = render_report(make_result(GRID, BOXES), mode=mode)
+    page = Page(text)
+    assert text.startswith("<!DOCTYPE html>")
+    assert page.all("html") == [{"lang": "en"}]
+    assert page.all("script") == page.all("link") == page.all("iframe") == []
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert (attributes.get(name) or "data:").startswith(("data:", "#"))
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"data:image/png;base64,[\w+/=]+", "", text))
+
+
+def test_it_can_be_heard(three):
+    page = Page(three)
+    images = page.all("img")
+    assert len(images) == 4
+    for image in images:
+        assert len(image["alt"] or "") > 40
+        assert int(image["width"] or 0) > 900
+    assert images[1]["alt"].startswith("Lesion 1, outlined in orange: axial slice 16,")
+    assert all(th.get("scope") in {"row", "col"} for th in page.all("th"))
+    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("caption")) == 1
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["aria-labelledby"] for _, a in page.tags if "aria-labelledby" in a} <= set(ids)
+
+
+HOSTILE = "<script>alert(1)</script>\"'&amp;{{7*7}}"
+
+
+def test_whatever_comes_from_outside_is_inert():
+    source = Source(paths=(Path("/secret/JOHN_DOE.nii"),), notes=(HOSTILE,), headers={HOSTILE: HOSTILE})
+    result = make_result(
+        GRID, BOXES[:1], case=HOSTILE, source=source, warnings=(HOSTILE,),
+        model={"name": HOSTILE, "version": HOSTILE, "sha256": HOSTILE, "limits": HOSTILE},
+        options={HOSTILE: {HOSTILE: [HOSTILE]}, "operating_point": HOSTILE},
+    )  # fmt: skip
+    text = render_report(result)
+    page = Page(text)
+    assert page.all("script") == []
+    assert page.words.count(HOSTILE) >= 12
+    assert "<title>&lt;script&gt;alert(1)" in text
+    assert "49" not in page.all("meta")[0].values()
+    assert "JOHN_DOE" not in text
+
+
+def test_no_lesion_is_no_all_clear():
+    page = Page(render_report(make_result(GRID, warnings=())))
+    assert "No lesion was found at this operating point." in page.words
+    assert "does not exclude metastases" in page.words
+    assert page.lesion_rows() == []
+    assert len(page.all("img")) == 1
+    assert "Please note" not in page.words
+
+
+def test_forty_lesions_have_forty_rows_and_twenty_pictures():
+    lattice = [(i, j, k) for k in range(4, 26, 4) for j in range(12, 34, 6) for i in range(12, 30, 6)][:40]
+    boxes = tuple((p, (p[0] + 1, p[1] + 1, p[2] + 1)) for p in lattice)
+    page = Page(render_report(make_result(GRID, boxes)))
+    assert [row[0] for row in page.lesion_rows()] == [str(n) for n in range(1, 41)]
+    assert len(page.all("img")) == 21
+    assert "20 smaller lesions are in the table but not pictured here." in page.words
+
+
+def test_the_same_case_gives_the_same_text_from_drawn_pictures(three):
+    result = make_result(GRID, BOXES, warnings=("The scan may be skull-stripped.",))
+    assert render_report(result, pictures=draw_pictures(result)) == three
+
+
+def test_ct_and_a_model_without_a_card():
+    array = np.full(GRID.shape, -1000, dtype=np.int16)
+    array[5:35, 5:40, 3:27] = 35
+    source = Source(format="dicom", headers={"ContrastBolusAgent": "present"}, sha256="ab" * 32)
+    page = Page(render_report(make_result(GRID, array=array, sequence="ct", source=source, model={}, options={})))
+    assert "Modality CT" in page.words
+    assert "ContrastBolusAgent present" in page.words
+    assert f"Input SHA-256 {'ab' * 32}" in page.words
+    assert "Limits of the model" not in page.words
+
+
+def test_an_unknown_mode_is_refused(any_types):
+    with pytest.raises(ConfigError, match="'fax'"):
+        render_report(make_result(GRID), mode="fax")

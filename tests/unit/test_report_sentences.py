@@ -1,0 +1,73 @@
+"""Words and numbers of the report."""
+
+import numpy as np
+import pytest
+
+from metseg.core.grid import Grid
+from metseg.core.lesion import Lesion, LesionTable
+from metseg.report import sentences
+from results import make_result
+
+
+def lesion(number=1, volume_mm3=905.0, centre_mm=(-23.1, -41.0, 12.4), **more) -> Lesion:
+    known = {
+        "diameter_mm": 14.24, "perpendicular_mm": 9.76, "diameter_3d_mm": 15.0, "centre_ijk": (1.0, 2.0, 3.0),
+        "slice_number": 3, "bbox_ijk": ((0, 1, 2), (3, 4, 5)), "confidence": 0.934,
+    }  # fmt: skip
+    return Lesion(id=number, volume_mm3=volume_mm3, centre_mm=centre_mm, **(known | more))
+
+
+def test_impression_of_none_one_and_many():
+    assert sentences.impression(LesionTable()) == "No lesion was found at this operating point."
+    assert sentences.impression(LesionTable((lesion(),))) == "1 lesion was found; it measures 14.2 × 9.8 mm (0.91 mL)."
+    many = LesionTable((lesion(), lesion(2, 60.0), lesion(3, 4.0)))
+    expected = "3 lesions were found; the largest measures 14.2 × 9.8 mm (0.91 mL), all together 0.97 mL."
+    assert sentences.impression(many) == expected
+
+
+@pytest.mark.parametrize(
+    ("volume_mm3", "words"), [(905, "0.91 mL"), (51796, "51.80 mL"), (33, "0.033 mL"), (1, "0.001 mL")]
+)
+def test_millilitres(volume_mm3, words):
+    assert sentences.millilitres(volume_mm3) == words
+
+
+@pytest.mark.parametrize(("volume_mm3", "words"), [(905.4, "905"), (33.04, "33.0"), (0.49, "0.5")])
+def test_cubic_millimetres(volume_mm3, words):
+    assert sentences.cubic_millimetres(volume_mm3) == words
+
+
+def test_place_is_told_from_the_middle_of_the_head():
+    assert sentences.place(lesion(), (0, 0, 0)) == "23 mm left, 41 mm posterior, 12 mm superior"
+    # The same lesion, where the scan's origin lies far to the left of the head.
+    assert sentences.place(lesion(centre_mm=(91.7, 306, 77.5)), (119.5, 349, 80)) == (
+        "28 mm left, 43 mm posterior, 2 mm inferior"
+    )
+    assert sentences.place(lesion(centre_mm=(40, 30, -8.0)), (0, 0, 0)) == "40 mm right, 30 mm anterior, 8 mm inferior"
+
+
+def test_no_side_is_claimed_near_the_midline():
+    assert sentences.place(lesion(centre_mm=(9.4, -20, 0.3)), (0, 0, 0)) == "near the midline, 20 mm posterior"
+    assert sentences.place(lesion(centre_mm=(-9.9, 0, 0)), (0, 0, 0)) == "near the midline"
+
+
+def test_coordinates_and_confidence():
+    assert sentences.coordinates(lesion()) == "-23.1, -41.0, +12.4"
+    assert sentences.confidence(lesion()) == "0.93"
+    assert sentences.confidence(lesion(confidence=None)) == "–"
+
+
+def test_a_name_cannot_turn_or_break_the_text():
+    assert sentences.plain_name("a\nb\u202ec\x00") == "a\ufffdb\ufffdc\ufffd"
+    assert sentences.plain_name("Jürgen 脳 <b>") == "Jürgen 脳 <b>"
+    assert sentences.plain_name("x" * 300) == "x" * 79 + "…"
+
+
+def test_made_by_says_what_is_known():
+    grid = Grid.isotropic((6, 7, 8))
+    array = np.zeros(grid.shape, dtype=np.float32)
+    assert (
+        sentences.made_by(make_result(grid, array=array))
+        == "mets-t1c 0.3.1 · engine threshold · operating point balanced"
+    )
+    assert sentences.made_by(make_result(grid, array=array, model={}, options={})) == "engine threshold"
