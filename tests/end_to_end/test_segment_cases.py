@@ -107,7 +107,7 @@ def test_other_options_redo_it(scan, out, engine, change):
     assert {path.name for path in outcome.folder.iterdir()} == wanted
 
 
-def test_another_input_another_model_or_a_missing_file_redo_it(scan, out, engine, phantom):
+def test_another_model_or_a_missing_file_redo_it(scan, out, engine):
     folder = run(scan, out, engine).folder
     (folder / "lesions.csv").unlink()
     assert run(scan, out, engine).state == "done"
@@ -118,9 +118,18 @@ def test_another_input_another_model_or_a_missing_file_redo_it(scan, out, engine
 
     assert run(scan, out, Other()).state == "done"
     assert run(scan, out, Other()).state == "skipped"
+
+
+def test_another_input_of_the_same_name_does_not_replace_a_result_unasked(scan, out, engine, phantom):
+    folder = run(scan, out, engine).folder
+    before = inode(folder)
     other = make_phantom(phantom.study.grid, LESIONS[:1], noise=16)
     write_nifti(scan, other.study.images["t1c"])
-    outcome = run(scan, out, Other())
+    with pytest.raises(InputError, match="another input") as refused:
+        run(scan, out, engine)
+    assert "--force" in refused.value.hint
+    assert inode(folder) == before
+    outcome = run(scan, out, engine, force=True)
     assert (outcome.state, outcome.lesions) == ("done", 1)
 
 

@@ -13,6 +13,7 @@ from metseg.core.errors import InputError
 from metseg.io.dicom import read_dicom
 from metseg.io.dicom_values import quiet
 
+UIDS = {"JPEGLosslessProcess14": "JPEGLossless", "JPEGLosslessProcess14_1": "JPEGLosslessSV1"}
 FOREIGN_KINDS = ["", "_RLE", "_big_endian", "_jpeg_2k_lossless", "_jpeg_ls_lossless"]
 LARGE = (40, 36, 8)  # the smallest that the JPEG 2000 encoder takes
 
@@ -109,6 +110,25 @@ def test_compressed_series(tmp_path, syntax, plugin, signed):
         ds.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False, **options)
     save(tmp_path, made)
     np.testing.assert_array_equal(read_dicom([tmp_path]).volume.array, array)
+
+
+@pytest.mark.parametrize("kind", ["JPEGLosslessProcess14", "JPEGLosslessProcess14_1"])
+def test_lossless_jpeg_series(tmp_path, kind):
+    gdcm = pytest.importorskip("gdcm")
+    for path in save(tmp_path, slices()):
+        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(path))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, kind)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        writer.SetFileName(str(path))
+        assert writer.Write()
+    image = read_dicom([tmp_path])
+    np.testing.assert_array_equal(image.volume.array, phantom())
+    assert pydicom.dcmread(image.paths[0]).file_meta.TransferSyntaxUID == getattr(pydicom.uid, UIDS[kind])
 
 
 @pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless, JPEGLSLossless])

@@ -12,7 +12,15 @@ from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.read import read_study
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
-from metseg.pipeline.manifest import MANIFEST, compose_manifest, fingerprint, is_finished, read_manifest
+from metseg.pipeline.manifest import (
+    MANIFEST,
+    Fingerprint,
+    check_same_input,
+    compose_manifest,
+    fingerprint,
+    is_finished,
+    read_manifest,
+)
 from metseg.pipeline.outcome import CaseOutcome, State
 from metseg.pipeline.outputs import file_names, write_outputs
 from metseg.pipeline.segment import operating_point, segment
@@ -41,7 +49,8 @@ def run_case(
         progress: 0 … 1 over the whole case.
 
     Raises:
-        MetsegError: the input, the options or the model will not do, or the output folder cannot be written.
+        MetsegError: the input, the options or the model will not do, the output folder cannot be written, or it
+            holds the result of another input of this name (unless ``force``).
     """
     start = perf_counter()
     check_name(case_input.case)
@@ -51,9 +60,11 @@ def run_case(
     options = options.model_copy(update={"operating_point": operating_point(options, engine.card)[0]})
     mark = fingerprint(case_input, engine, options)
     manifest = read_manifest(target)
-    if manifest is not None and not force and is_finished(target, manifest, mark):
-        progress(1.0, 1.0, "finished before")
-        return _outcome("skipped", target, manifest, perf_counter() - start)
+    if manifest is not None and not force:
+        check_same_input(manifest, mark, target)
+        if is_finished(target, manifest, mark):
+            progress(1.0, 1.0, "finished before")
+            return _outcome("skipped", target, manifest, perf_counter() - start)
     check_target(target, set(file_names(options.formats)), force=force)
     with result_folder(target) as folder:
         manifest = _make(case_input, folder, engine, options, mark=mark, progress=progress)
@@ -62,7 +73,13 @@ def run_case(
 
 
 def _make(
-    case_input: CaseInput, folder: Path, engine: Engine, options: SegmentOptions, *, mark: str, progress: Progress
+    case_input: CaseInput,
+    folder: Path,
+    engine: Engine,
+    options: SegmentOptions,
+    *,
+    mark: Fingerprint,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Fill ``folder`` with a whole result; returns its manifest, which is written last."""
     start = perf_counter()

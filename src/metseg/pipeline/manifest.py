@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from metseg import __version__
 from metseg.config.options import SegmentOptions
+from metseg.core.errors import InputError
 from metseg.core.result import CaseResult
 from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
@@ -23,8 +25,21 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) -> str:
-    """One hash over all that decides a result: input bytes, model, engine, options, metseg's version.
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells two results apart.
+
+    Args:
+        input: one hash over the bytes of all input files and the parts they play.
+        whole: one hash over all that decides a result: the input, model, engine, options, metseg's version.
+    """
+
+    input: str
+    whole: str
+
+
+def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) -> Fingerprint:
+    """The fingerprint of the result that ``case_input`` would get.
 
     How many threads run makes no difference to a result, and where the bundle lies is covered by its hash.
     """
@@ -32,22 +47,24 @@ def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) 
     for role, path in _input_files(case_input):
         digest.update(f"{role}={file_sha256(path)}\n".encode())
     digest.update("\n".join(case_input.members).encode())
+    own = digest.hexdigest()
     decisive = options.model_dump(mode="json", exclude={"threads", "model"})
     facts = {"metseg": __version__, "engine": engine.name, "model": engine.card.sha256, "options": decisive}
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    return digest.hexdigest()
+    return Fingerprint(own, digest.hexdigest())
 
 
 def compose_manifest(
-    result: CaseResult, case_input: CaseInput, *, mark: str, outputs: Iterable[Path], warnings: Iterable[str]
+    result: CaseResult, case_input: CaseInput, *, mark: Fingerprint, outputs: Iterable[Path], warnings: Iterable[str]
 ) -> dict[str, Any]:
     """The manifest of a result as plain data; holds no patient data and no path of the user's machine."""
     made, study = result.provenance, result.study
     return {
         "schema": SCHEMA,
         "case": study.case,
-        "fingerprint": mark,
+        "fingerprint": mark.whole,
         "input": {
+            "fingerprint": mark.input,
             "sha256": study.source.sha256,
             "format": study.source.format,
             "files": _file_names(case_input),
@@ -78,14 +95,29 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         return None
     outputs = manifest.get("outputs")
-    if not isinstance(outputs, list) or not all(isinstance(o, dict) and {"name", "sha256"} <= set(o) for o in outputs):
+    if not isinstance(manifest.get("input"), dict) or not isinstance(outputs, list):
+        return None
+    if not all(isinstance(o, dict) and {"name", "sha256"} <= set(o) for o in outputs):
         return None
     return manifest
 
 
-def is_finished(folder: Path, manifest: Mapping[str, Any] | None, mark: str) -> bool:
+def check_same_input(manifest: Mapping[str, Any], mark: Fingerprint, folder: Path) -> None:
+    """Two patients' files may bear one name: one's result must not take the place of the other's unasked.
+
+    Raises:
+        InputError: the result in ``folder`` was made of another input.
+    """
+    if manifest["input"].get("fingerprint") != mark.input:
+        raise InputError(
+            f"The folder {folder} holds the result of another input of the same name.",
+            hint="Choose another output folder with -o, or replace that result with --force.",
+        )
+
+
+def is_finished(folder: Path, manifest: Mapping[str, Any], mark: Fingerprint) -> bool:
     """Was this result made of the same input, model and options, and are all its files there?"""
-    if manifest is None or manifest.get("fingerprint") != mark:
+    if manifest.get("fingerprint") != mark.whole:
         return False
     return all((folder / str(item["name"])).is_file() for item in manifest["outputs"])
 

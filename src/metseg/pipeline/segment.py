@@ -22,7 +22,7 @@ from metseg.lesions.measure import measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
-_LIBRARIES: Final = ("numpy", "scipy", "openvino", "nibabel", "pydicom", "simpleitk", "connected-components-3d")
+_LIBRARIES: Final = ("numpy", "scipy", "openvino", "nibabel", "pydicom", "connected-components-3d")
 LESION: Final = "lesion"
 
 

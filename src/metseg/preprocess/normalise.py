@@ -60,8 +60,8 @@ def foreground_statistics(array: Float[np.ndarray, "i j k"]) -> ForegroundStatis
     """Find the foreground of an image and its central values.
 
     Where at least 10 % of the voxels equal the minimum or zero exactly (air set to zero, a skull taken off, a margin
-    padded), all other voxels are foreground, negative ones too. Elsewhere the voxels above half of Otsu's threshold are: half,
-    so that the dark fluid in a head still counts. An image without any foreground (a constant) is all foreground.
+    padded), all other voxels are foreground, negative ones too. Elsewhere the voxels above half of Otsu's threshold
+    are: half, so that the dark fluid in a head still counts. A constant image is all foreground.
     """
     lowest = float(array.min())
     emptied = [v for v in (0.0, lowest) if np.count_nonzero(array == v) >= _EMPTY_SHARE * array.size]

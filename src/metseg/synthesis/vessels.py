@@ -48,7 +48,7 @@ def draw_sinuses(
 
     Skull stripping leaves pieces of them, and they are as bright as tumours: the model must have seen them.
     """
-    shape: Shape = image.shape  # type: ignore[assignment]
+    shape: Shape = image.shape
     if rng.random() < 0.6:  # bands and patches along the inner side of the skull
         depth = int(rng.integers(1, 5))
         rim = intracranial & ~ndimage.binary_erosion(intracranial, iterations=depth, border_value=1)

@@ -60,7 +60,7 @@ def export(run: Path, card: dict[str, Any], out: Path) -> Bundle:
     Args:
         run: folder of the training run.
         card: the manifest's fields but those that the run knows itself (architecture, files).
-        out: the bundle's folder; a ``README.md`` that lies there already, the model card for people, becomes part of it.
+        out: the bundle's folder; a ``README.md`` there already, the model card for people, becomes part of it.
     """
     network, recipe, steps = averaged_network(run)
     out.mkdir(parents=True, exist_ok=True)
