@@ -57,6 +57,10 @@ def test_the_rate_warms_up_and_falls_by_steps_or_minutes():
     assert loop.learning_rate(recipe, 500, 0.0) == pytest.approx(0.01 + 0.99 * 0.5, rel=1e-6)
     assert loop.learning_rate(recipe, 20, 10.0) == pytest.approx(0.01)
     assert math.isclose(loop.learning_rate(recipe, 999, 20.0), 0.01)
+    dropping = Recipe(steps=1000, warmup=10, learning_rate=1.0, drop_at=600, drop_to=0.2)
+    assert loop.learning_rate(dropping, 500, 0.0) == pytest.approx(0.01 + 0.99 * 0.5, rel=1e-6)
+    assert loop.learning_rate(dropping, 600, 0.0) == pytest.approx(0.2)
+    assert loop.learning_rate(dropping, 800, 0.0) == pytest.approx(0.2 * (0.01 + 0.99 * 0.5), rel=1e-6)
 
 
 def test_scenes_do_not_depend_on_where_one_starts():

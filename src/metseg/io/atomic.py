@@ -32,7 +32,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 aside.unlink()
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise MetsegError(
             f"{shown_name(path)} could not be written: {error.strerror or type(error).__name__}.",
@@ -59,8 +59,8 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system lets a folder be synced."""
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, where the system lets a folder be synced."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -82,8 +82,8 @@ def choose_series(
 
 
 def _listed(others: Sequence[Candidate]) -> str:
-    names = sorted({other.name for other in others}) if len({other.name for other in others}) > 1 else []
-    return (", ".join(names[:12]) + (" …" if len(names) > 12 else "")) or f"{others[0].name}, too"
+    names = list(dict.fromkeys(other.name for other in others))
+    return ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
 
 
 def _refuse_two_visits(ranking: Sequence[Ranked]) -> None:

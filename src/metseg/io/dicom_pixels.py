@@ -191,9 +191,10 @@ def read_array(frames: Sequence[Frame], layout: Layout, reader: PixelReader) -> 
     """
     columns, rows, slices = layout.grid.shape
     outside = AIR_HU if reader.modality == "CT" else 0.0
+    values = reader.read(frames[0])  # before memory is asked for: headers may declare what is not there
     array = np.full((slices, rows, columns), outside, dtype=np.float32)
-    for target, frame, shift in zip(array, frames, layout.shifts, strict=True):
-        _place(target, reader.read(frame), shift, outside)
+    for k, (target, shift) in enumerate(zip(array, layout.shifts, strict=True)):
+        _place(target, reader.read(frames[k]) if k else values, shift, outside)
     return array.transpose(2, 1, 0)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from metseg.core.errors import InputError
+from metseg.io.atomic import sync_folder
 from metseg.pipeline.manifest import MANIFEST, file_sha256, read_manifest
 
 
@@ -117,7 +118,7 @@ def _runs(pid: int) -> bool:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    _sync(partial)
+    sync_folder(partial)
     if not target.exists():
         partial.rename(target)
     else:
@@ -129,7 +130,7 @@ def _publish(partial: Path, target: Path) -> None:
             old.rename(target)
             raise
         _retire(old, target)
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
 def _retire(old: Path, target: Path) -> None:
@@ -144,13 +145,3 @@ def _retire(old: Path, target: Path) -> None:
 
 def _changed(path: Path, sha256: str) -> bool:
     return path.exists() and file_sha256(path) != sha256
-
-
-def _sync(folder: Path) -> None:
-    """Make names survive a power cut, where the system lets a folder be synced."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -19,6 +19,9 @@ class Recipe(Options):
         steps: optimiser steps in all.
         minutes: stop early, the learning rate brought down in time, after this much wall-clock time; 0: no limit.
         learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine.
+        drop_at: step from which the rate starts anew at ``drop_to`` and falls as a cosine over the steps left; None
+            for no drop.
+        drop_to: see ``drop_at``.
         widths: features of the network, see ``CompactUNet``.
         label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
             from real scans.
@@ -33,6 +36,8 @@ class Recipe(Options):
     minutes: float = 0
     learning_rate: float = 2e-3
     warmup: int = 50
+    drop_at: int | None = None
+    drop_to: float = 8e-4
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     label_share: float = 0.55
     made_share: float = 0.1

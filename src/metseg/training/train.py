@@ -27,12 +27,13 @@ _LOG_EVERY = 20
 
 
 def learning_rate(recipe: Recipe, step: int, elapsed_min: float) -> float:
-    """Warm-up, then a cosine over the steps or the minutes, whichever runs out first."""
-    done = step / recipe.steps
+    """Warm-up, then a cosine over the steps or the minutes, whichever runs out first; perhaps a drop on the way."""
+    highest, done = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup), step / recipe.steps
+    if recipe.drop_at is not None and step >= recipe.drop_at:
+        highest, done = recipe.drop_to, (step - recipe.drop_at) / (recipe.steps - recipe.drop_at)
     if recipe.minutes:
         done = max(done, elapsed_min / recipe.minutes)
-    warm = min(1.0, (step + 1) / recipe.warmup)
-    return recipe.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+    return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 class Averaged:
