@@ -27,7 +27,7 @@ from metseg.lesions.components import label_instances
 from metseg.lesions.measure import measure_lesions
 from metseg.preprocess.sample import labels_on_grid
 from metseg.synthesis.head import make_head
-from metseg.synthesis.hosts import Host, read_hosts
+from metseg.synthesis.hosts import HELD_OUT_SCANS, Host, read_hosts
 from metseg.synthesis.scene import SceneOptions, make_scene
 
 _SIZES = ((0, 3), (3, 5), (5, 10), (10, 1000))
@@ -57,7 +57,8 @@ def real_cases(data: Path) -> Iterator[Case]:
         yield Case(folder.name, group, image, label_instances(core))
     for folder in sorted(data.glob("hosts_t1c/open_ms/*")):
         image = read_nifti(folder / "T1POST_MNI.nii.gz")[0]
-        yield Case(f"open_ms {folder.name}", "tumour-free", image, np.zeros(image.grid.shape, dtype=np.uint32))
+        group = "tumour-free" if folder.name in HELD_OUT_SCANS else "tumour-free, trained on"
+        yield Case(f"open_ms {folder.name}", group, image, np.zeros(image.grid.shape, dtype=np.uint32))
     for folder in sorted(data.glob("mets/*")):
         other = _labels(folder / "AURORA-pred_t1c_segmentation.nii.gz")
         image = read_nifti(next(folder.glob("*-t1c.nii.gz")))[0]

@@ -63,8 +63,11 @@ def forbidden(out: Path) -> list[str]:
 
 def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, phantom):
     folder = dicom_folder(tmp_path / "study one", phantom)
+    (folder / "Zyxwvut_Qponmlk_19331122_Befund.pdf").write_bytes(b"%PDF")
+    (folder / "Befund.Qponmlk").write_bytes(b"letter")
     outcome = run(folder, out, engine, SegmentOptions(engine="threshold"))
     assert (outcome.case, outcome.state, outcome.lesions) == ("study one", "done", 2)
+    assert "Ignored 2 files that are no image (.pdf, others)." in manifest_of(outcome.folder)["notes"]
     table = json.loads((outcome.folder / "lesions.json").read_text())["lesions"]
     assert table[0]["centre_mm"] == pytest.approx(LESIONS[0].centre_mm, abs=1.5)
     assert forbidden(out) == []
@@ -96,4 +99,16 @@ def test_no_output_holds_what_nifti_says_of_the_patient(tmp_path, out, engine, p
     nib.save(image, tmp_path / "scan.nii.gz")
     outcome = run(tmp_path / "scan.nii.gz", out, engine, SegmentOptions(engine="threshold"))
     assert outcome.state == "done"
+    assert forbidden(out) == []
+
+
+def test_no_output_holds_what_a_zip_calls_its_image(tmp_path, out, engine, phantom):
+    image = nib.Nifti1Image(phantom.study.images["t1c"].array, None)
+    image.header.set_zooms(SPACING)
+    nib.save(image, tmp_path / "plain.nii.gz")
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.write(tmp_path / "plain.nii.gz", "Zyxwvut/Qponmlk_19331122.nii")  # not named .gz: gives a note
+    outcome = run(tmp_path / "packed.zip", out, engine, SegmentOptions(engine="threshold"))
+    assert outcome.state == "done"
+    assert any(note.startswith("image 1 of the zip is compressed") for note in manifest_of(outcome.folder)["notes"])
     assert forbidden(out) == []

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +91,18 @@ def test_a_study_gives_a_table(scan, out):
     again = metseg("segment", scan, "-o", out, *QUICK)
     assert "skipped" in again.stdout
     assert "skipped" not in metseg("segment", scan, "-o", out, *QUICK, "--force").stdout
+
+
+def test_warnings_stand_after_the_table(tmp_path, out, phantom):
+    image = nib.Nifti1Image(phantom.study.images["t1c"].array, None)
+    image.header.set_zooms((3.0, 3.2, 2.9))
+    nib.save(image, tmp_path / "scan.nii.gz")
+    result = metseg("segment", tmp_path / "scan.nii.gz", "-o", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stdout.splitlines() if "LEFT AND RIGHT CANNOT BE KNOWN" in line]
+    assert line.startswith("Warning: scan: scan.nii.gz does not say")
+    told = json.loads(metseg("segment", tmp_path / "scan.nii.gz", "-o", out, *QUICK, "--json").stdout)
+    assert line.removeprefix("Warning: scan: ") in told["cases"][0]["warnings"]
 
 
 def test_json_is_one_object_on_stdout(scan, out):

@@ -121,11 +121,22 @@ def test_identity_left_blank_in_some_files_is_no_second_patient(tmp_path):
     np.testing.assert_array_equal(chosen(tmp_path).volume.array, ARRAY)
 
 
-def test_two_visits_that_are_alike_are_refused(tmp_path):
-    save(tmp_path, slices(ARRAY, study="1.2.3"), prefix="a")
-    save(tmp_path, slices(ARRAY, study="1.2.4"), prefix="b")
-    with pytest.raises(InputError, match="more than one study"):
+@pytest.mark.parametrize("better", [{}, {"MRAcquisitionType": "3D", "ContrastBolusAgent": "Gadovist"}])
+def test_two_visits_are_refused_even_where_one_is_the_better_choice(tmp_path, better):
+    save(tmp_path, described(slices(ARRAY, study="1.2.3"), **better), prefix="a")
+    save(tmp_path, slices(ARRAY, study="1.2.4", series=2), prefix="b")
+    with pytest.raises(InputError, match=r"image series of 2 studies \(visits\)") as caught:
         read_dicom([tmp_path])
+    assert "each visit in a folder of its own" in caught.value.hint
+    for private in (CANARY, "1.2.3", "1.2.4", "20200102"):
+        assert private not in f"{caught.value} {caught.value.hint}"
+
+
+def test_other_visit_without_a_volume_that_could_be_segmented_is_no_obstacle(tmp_path):
+    save(tmp_path, slices(ARRAY, study="1.2.3"), prefix="a")
+    save(tmp_path, slices(phantom((17, 18, 3)), study="1.2.4", series=2), prefix="b")
+    save(tmp_path, slices(ARRAY, "CT", study="1.2.5", series=3), prefix="c")
+    np.testing.assert_array_equal(chosen(tmp_path, modality="MR").volume.array, ARRAY)
 
 
 def other_object(kind, **attributes):

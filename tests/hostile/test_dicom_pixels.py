@@ -263,11 +263,13 @@ def test_enhanced_multiframe(tmp_path, modality, plane):
     np.testing.assert_allclose(image.volume.grid.affine, affine_of(geometry(plane)), atol=1e-6)
 
 
-def test_enhanced_with_two_volumes_gives_the_first(tmp_path):
+def test_enhanced_with_two_times_gives_the_last(tmp_path):
     save(tmp_path, [enhanced(volumes=2)])
     image = read_dicom([tmp_path])
-    np.testing.assert_array_equal(image.volume.array, phantom())
-    assert any("2 volumes" in note and "TemporalPositionIndex" in note for note in image.notes)
+    np.testing.assert_array_equal(image.volume.array, phantom() + 1000)
+    assert any(
+        note.startswith("WARNING: ") and "2 volumes" in note and "TemporalPositionIndex" in note for note in image.notes
+    )
 
 
 def test_enhanced_compressed(tmp_path):

@@ -154,6 +154,77 @@ def test_two_echoes_are_split_and_the_first_used(tmp_path):
     assert any("2 volumes at the same positions, told apart by EchoTime" in note for note in image.notes)
 
 
+def repeated(modality, *values_by_volume):
+    """Volumes of one series at the same positions, each with its own header values; their arrays and data sets."""
+    arrays = [phantom(seed=number) for number in range(len(values_by_volume))]
+    made = []
+    for number, (array, values) in enumerate(zip(arrays, values_by_volume, strict=True)):
+        for k, ds in enumerate(slices(array, modality)):
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.77.{number + 1}.{k + 1}"
+            for keyword, value in values.items():
+                setattr(ds, keyword, value)
+            made.append(ds)
+    return arrays, made
+
+
+@pytest.mark.parametrize(
+    ("keyword", "times"),
+    [
+        ("TemporalPositionIdentifier", (2, 10, 1)),
+        ("TriggerTime", (900.5, 12000.25, 0)),
+        ("AcquisitionNumber", (2, 3, 1)),
+        ("AcquisitionTime", ("093000", "101500.5", "092959")),
+    ],
+)
+def test_last_volume_in_time_is_used_with_a_warning(tmp_path, keyword, times):
+    arrays, made = repeated("MR", *({keyword: time} for time in times))
+    save(tmp_path, made)
+    image = read_dicom([tmp_path])
+    np.testing.assert_array_equal(image.volume.array, arrays[1])
+    (note,) = [note for note in image.notes if note.startswith("WARNING: ")]
+    assert f"holds 3 volumes at the same positions, told apart by {keyword}; the last whole one in time" in note
+
+
+def test_last_volume_in_time_that_lacks_slices_is_not_used(tmp_path):
+    arrays, made = repeated("MR", *({"TemporalPositionIdentifier": time} for time in (1, 2, 3)))
+    save(tmp_path, made[:-2])
+    np.testing.assert_array_equal(read_dicom([tmp_path]).volume.array, arrays[1])
+
+
+def test_volume_without_a_time_is_not_the_last(tmp_path):
+    arrays, made = repeated("MR", {"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}, {})
+    save(tmp_path, made)
+    np.testing.assert_array_equal(read_dicom([tmp_path]).volume.array, arrays[1])
+
+
+def test_first_echo_of_the_last_time_is_used(tmp_path):
+    headers = [{"EchoTime": echo, "TemporalPositionIdentifier": time} for time in (1, 2) for echo in (3, 10)]
+    arrays, made = repeated("MR", *headers)
+    save(tmp_path, made)
+    image = read_dicom([tmp_path])
+    np.testing.assert_array_equal(image.volume.array, arrays[2])
+    assert any("EchoTime and TemporalPositionIdentifier" in note for note in image.notes)
+
+
+def test_b_values_are_no_times(tmp_path):
+    """Each b-value has its own acquisition number, too; the first, without diffusion weighting, is used."""
+    headers = [{"DiffusionBValue": b, "AcquisitionNumber": number} for number, b in enumerate((0.0, 1000.0))]
+    arrays, made = repeated("MR", *headers)
+    save(tmp_path, made)
+    image = read_dicom([tmp_path])
+    np.testing.assert_array_equal(image.volume.array, arrays[0])
+    assert any("told apart by DiffusionBValue; the first was used." in note for note in image.notes)
+    assert not any(note.startswith("WARNING") for note in image.notes)
+
+
+def test_first_volume_of_a_repeated_ct_is_used(tmp_path):
+    arrays, made = repeated("CT", {"AcquisitionNumber": 1}, {"AcquisitionNumber": 2})
+    save(tmp_path, made)
+    image = read_dicom([tmp_path])
+    np.testing.assert_array_equal(image.volume.array, arrays[0])
+    assert not any(note.startswith("WARNING") for note in image.notes)
+
+
 def test_magnitude_is_used_not_phase(tmp_path):
     magnitude, phase = slices(), slices(phantom(seed=7))
     for number, (one, two) in enumerate(zip(magnitude, phase, strict=True)):

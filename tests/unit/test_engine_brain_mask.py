@@ -32,14 +32,16 @@ def test_the_margin_is_in_millimetres():
     assert np.array_equal(widen(mask, grid, 0.4), mask)
 
 
-def test_only_the_largest_piece_is_brain():
+def test_crumbs_are_no_brain_but_pieces_are():
     probability = np.zeros((20, 20, 20), dtype=np.float32)
     probability[3:10, 3:10, 3:10] = 0.9
     probability[5:7, 5:7, 5:7] = 0.1  # a lesion that the brain output leaves out
-    probability[15:18, 15:18, 15:18] = 1.0
+    probability[18, 18, 18] = 1.0  # 1 of 336
+    probability[14:16, 3:5, 3:5] = 1.0  # 8 of 336
     grid = Grid.isotropic(probability.shape)
     region = brain_region(probability, grid, BrainMask(margin_mm=1))
     expected = np.zeros_like(region)
     expected[2:11, 2:11, 2:11] = True
+    expected[13:17, 2:6, 2:6] = True
     assert np.array_equal(region, expected)
     assert not brain_region(np.zeros_like(probability), grid, BrainMask()).any()

@@ -62,14 +62,38 @@ def test_numbered_files_are_one_case_where_the_first_is_there(put):
     )
     cases = {case.case: case for case in find_sources([folder])}
     assert {name: case.channels for name, case in cases.items()} == {
-        "p": (0, 1, 3), "q_0001": (), "q_0002": (), "r": (0,), "s_01": (),
+        "p": (0, 1, 3), "q": (1, 2), "r": (0,), "s_01": (),
     }  # fmt: skip
     assert [path.name for path in cases["p"].files] == ["p_0000.nii.gz", "p_0001.nii.gz", "p_0003.nii"]
 
 
-def test_one_number_twice_is_not_guessed(put):
-    folder = put("p_0000.nii", "p_0000.nii.gz", "p_0001.nii.gz")
-    assert list(found(folder)) == ["in_p_0000", "in_p_0000_2", "p_0001"]
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["p_0000.nii", "p_0000.nii.gz", "p_0001.nii.gz"], "Two images are numbered _0000"),
+        (["p_0001.nii"], "An image is numbered _0001, but none is numbered _0000"),
+    ],
+)
+def test_numbers_that_leave_doubt_are_one_case_that_is_refused(put, names, says):
+    folder = put(*names, "ok.nii", content=make.nifti())
+    cases = {case.case: case for case in find_sources([folder])}
+    assert set(cases) == {"p", "ok"}
+    with pytest.raises(InputError, match=says) as refusal:
+        read_study(cases["p"], ("t1c",), "MR")
+    assert "--t1c" in refusal.value.hint
+    assert list(read_study(cases["ok"], ("t1c",), "MR").images) == ["t1c"]
+
+
+def test_a_number_says_nothing_where_the_sequence_is_named(put):
+    folder = put("p_0001.nii", content=make.nifti())
+    study = read_study(named_sources({"t1c": folder / "p_0001.nii"}), ("t1c",), "MR")
+    assert np.array_equal(study.images["t1c"].array, make.voxels())
+
+
+def test_years_and_long_counts_are_no_channels(put):
+    folder = put("scan_2023.nii.gz", "scan_0012.nii.gz", "scan_2000.nii")
+    assert list(found(folder)) == ["scan_0012", "scan_2000", "scan_2023"]
+    assert [case.refusal for case in find_sources([folder])] == [""] * 3
 
 
 def test_named_files_are_grouped_but_neighbours_are_not_drawn_in(put):
@@ -82,7 +106,7 @@ def test_what_systems_leave_behind_is_passed_over(put, caplog):
                  "__MACOSX/c.nii", "letter.pdf", "notes.txt")  # fmt: skip
     with caplog.at_level(logging.INFO, logger="metseg.io.discover"):
         assert found(folder) == {"a": ["a.nii"]}
-    assert caplog.messages == ["Ignored in in, as no image: letter.pdf, notes.txt."]
+    assert caplog.messages == ["Ignored 2 files that are no image (.pdf, .txt)."]
 
 
 def test_results_and_the_output_folder_are_not_read_again(put):
@@ -161,12 +185,13 @@ def test_folders_of_one_study_are_one_case_and_other_studies_others(tmp_path):
     ]:
         put_dicom(top / name, study)
     put_dicom(top / "anna/DICOM/s1/2.IMA", "1.1")
-    (top / "anna/DICOM/s1/info.txt").write_text("x")
+    for name in ("s1/info.txt", "s2/Befund.Mueller", "s2/b.PDF"):
+        (top / "anna/DICOM" / name).write_text("x")
     cases = find_sources([top])
     assert {case.case: (case.kind, len(case.files)) for case in cases} == {
         "anna": ("dicom", 3), "ben_x": ("dicom", 1), "ben_y": ("dicom", 1),
     }  # fmt: skip
-    assert cases[0].notes == ("Ignored in s1, as no image: info.txt.",)
+    assert cases[0].notes == ("Ignored 3 files that are no image (.pdf, .txt, others).",)
 
 
 def test_one_dicom_folder_has_its_own_name(tmp_path):
@@ -221,6 +246,28 @@ def test_zip_of_several_images_is_several_cases(put):
     study = read_study(cases["c"], ("t1c", "t1n"), "MR")
     assert list(study.images) == ["t1c", "t1n"]
     assert np.array_equal(study.images["t1n"].array, make.voxels())
+
+
+def test_images_of_a_zip_are_told_by_number(put):
+    folder = put()
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("readme.txt", b"x")
+        archive.writestr("a.nii", make.packed(make.nifti()))
+        archive.writestr("Zebra.nii", make.packed(make.nifti()))
+    (zebra,) = [case for case in find_sources([folder]) if case.case == "Zebra"]
+    assert read_study(zebra, ("t1c",), "MR").source.notes == (
+        "image 2 of the zip is compressed though its name does not end in .gz; it was read as what it is.",
+    )
+
+
+def test_a_zip_with_long_names_alike_at_first_is_read(tmp_path):
+    paths = make_dicom.save(tmp_path / "DICOM", make_dicom.slices())
+    with zipfile.ZipFile(tmp_path / "carl.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, f"export/{'x' * 130}.{path.name}")
+    study = read_study(find_sources([tmp_path / "carl.zip"])[0], ("t1c",), "MR")
+    assert np.array_equal(study.images["t1c"].array, make_dicom.phantom())
 
 
 # ------------------------------------------------------------------------------------------------------- names

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from metseg.preprocess.normalise import foreground_statistics, normalise, normalise_foreground, otsu_threshold
+from metseg.preprocess.foreground import foreground_mask, otsu_threshold
+from metseg.preprocess.normalise import foreground_statistics, normalise, normalise_foreground
 
 
 def head(air_sd=5.0, seed=0):
@@ -13,27 +14,41 @@ def head(air_sd=5.0, seed=0):
     return image.astype(np.float32)
 
 
+def stripped():
+    """Zero around a brain of 300 ± 40 with some fluid of 100 ± 10."""
+    image = np.zeros((40, 36, 31), dtype=np.float32)
+    image[8:32, 8:28, 6:26] = head()[8:32, 8:28, 6:26]
+    return image
+
+
 def test_exact_zeros_are_background():
-    image = head()
-    image[:8] = 0
-    found = foreground_statistics(image)
-    inside = image[image > 0]
-    assert found.threshold == 0
+    assert np.array_equal(foreground_mask(stripped()), stripped() > 0)
+    found = foreground_statistics(stripped())
+    inside = head()[8:32, 8:28, 6:26]
     assert (found.median, found.p15, found.p85) == pytest.approx(np.percentile(inside, (50, 15, 85)), rel=1e-6)
 
 
 def test_an_exact_minimum_is_background():
-    image = head() - 1024
-    image[:8] = -1024 - 7
-    assert foreground_statistics(image).threshold == -1031
+    assert np.array_equal(foreground_mask(stripped() - 1031), stripped() > 0)
 
 
 def test_noisy_air_is_left_out_but_fluid_is_not():
-    found = foreground_statistics(head())
-    assert 25 < found.threshold < 80  # above five sigma of the air, below the fluid
-    assert found.threshold == pytest.approx(otsu_threshold(head()) / 2)
-    tissue = head()[8:32, 8:28, 6:26]
-    assert found.median == pytest.approx(np.median(tissue), rel=1e-3)
+    mask = foreground_mask(head())
+    tissue = np.zeros(mask.shape, dtype=bool)
+    tissue[8:32, 8:28, 6:26] = True
+    assert not mask[~tissue].any()
+    assert mask[tissue].mean() > 0.99
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.05, 0.09, 0.11, 0.3])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_padding_and_offset_change_little(padding, offset):
+    image = head() + offset
+    image[: round(40 * padding)] = 0
+    image[8:32, 8:28, 6:26] = head()[8:32, 8:28, 6:26] + offset
+    found, plain = foreground_statistics(image), foreground_statistics(head())
+    assert found.median == pytest.approx(plain.median + offset, abs=6)
+    assert found.range == pytest.approx(plain.range, rel=0.1)
 
 
 def test_otsu_parts_two_known_classes():
@@ -43,8 +58,7 @@ def test_otsu_parts_two_known_classes():
 
 
 def test_the_scale_is_the_foregrounds():
-    image = head()
-    image[:8] = 0
+    image = stripped()
     scaled = normalise_foreground(image)
     assert scaled.dtype == np.float32
     assert np.median(scaled[image > 0]) == pytest.approx(0, abs=1e-6)

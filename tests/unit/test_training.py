@@ -94,3 +94,5 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
         torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["averaged"] for name in ("whole", "parts")
     )
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    with pytest.raises(ConfigError, match="another recipe"):
+        loop.train(recipe.model_copy(update={"seed": 2}), tmp_path, tmp_path / "parts", workers=0)

@@ -82,7 +82,7 @@ def progress_bar(*, shown: bool) -> Iterator[Progress]:
 
 
 def print_summary(outcomes: "Sequence[CaseOutcome]") -> None:
-    """The table of all cases on stdout."""
+    """The table of all cases on stdout, then each case's warnings, a line each."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -97,6 +97,9 @@ def print_summary(outcomes: "Sequence[CaseOutcome]") -> None:
     for outcome in outcomes:
         table.add_row(*(Text(cell) for cell in _cells(outcome)))
     console.print(table)
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            typer.echo(f"Warning: {outcome.case}: {warning}")
 
 
 def _cells(outcome: "CaseOutcome") -> tuple[str, ...]:

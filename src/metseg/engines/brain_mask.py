@@ -1,5 +1,7 @@
 """What lies outside the brain is no lesion."""
 
+from typing import Final
+
 import cc3d
 import numpy as np
 from jaxtyping import Bool, Float
@@ -9,6 +11,8 @@ from scipy.ndimage import maximum_filter1d
 from metseg.core.grid import Grid
 from metseg.engines.manifest import BrainMask
 from metseg.lesions.components import label_instances
+
+_SMALLEST_PIECE: Final = 0.01  # of the largest
 
 
 def fill_holes(mask: Bool[np.ndarray, "i j k"]) -> NDArray[np.bool_]:
@@ -32,9 +36,13 @@ def widen(mask: Bool[np.ndarray, "i j k"], grid: Grid, margin_mm: float) -> NDAr
 
 
 def brain_region(probability: Float[np.ndarray, "i j k"], grid: Grid, options: BrainMask) -> NDArray[np.bool_]:
-    """Where lesions may be: the largest piece of brain, its holes filled, with a margin.
+    """Where lesions may be: the brain without crumbs, its holes filled, with a margin.
 
-    Filling holes keeps lesions that the brain output leaves out. Nothing at all where no voxel is brain.
+    Pieces of at least 1 % of the largest stay: thick slices can part the cerebellum from the rest. Filling holes keeps
+    lesions that the brain output leaves out. Nothing at all where no voxel is brain.
     """
-    brain = label_instances(probability >= options.threshold) == 1
-    return widen(fill_holes(brain), grid, options.margin_mm)
+    pieces = label_instances(probability >= options.threshold)
+    sizes = np.bincount(pieces.ravel())
+    kept = sizes >= _SMALLEST_PIECE * sizes[1:].max(initial=1)
+    kept[0] = False
+    return widen(fill_holes(kept[pieces]), grid, options.margin_mm)

@@ -45,7 +45,7 @@ class Architecture(Options):
 
 
 class BrainMask(Options):
-    """How the brain output masks the lesion outputs: its largest component, holes filled, widened.
+    """How the brain output masks the lesion outputs: without crumbs, holes filled, widened.
 
     Args:
         output: name of the brain output.
@@ -64,8 +64,8 @@ class Tiling(Options):
     Args:
         max_voxels: of the model's grid; up to it a volume goes through in one pass.
         size: of a tile in voxels, context included.
-        margin: voxels of context on each side that are thrown away; from the network's receptive field on, tiles give
-            what one pass gives.
+        margin: voxels of context on each side that are thrown away; only from the network's receptive field on do
+            tiles give exactly what one pass gives.
     """
 
     max_voxels: Annotated[int, Field(ge=1)] = 320 * 320 * 256

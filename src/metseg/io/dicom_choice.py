@@ -58,7 +58,7 @@ def choose_series(
     """The best candidate, and notes on which it is and why.
 
     Raises:
-        InputError: no volume of the modality, or two visits with series that are equally good.
+        InputError: no volume of the modality, or volumes of it from more than one study (visit).
     """
     wanted = [candidate for candidate in candidates if modality in {None, candidate.modality}]
     if not wanted:
@@ -68,10 +68,10 @@ def choose_series(
             hint="Give a study of the modality that the model is made for, or choose another model.",
         )
     volumes = [candidate for candidate in wanted if len(candidate.positions_mm) >= MIN_SLICES]
+    _refuse_two_visits(volumes)
     placed = volumes or [candidate for candidate in wanted if candidate.frames] or wanted
     ranking = sorted((_rank(candidate) for candidate in placed), key=lambda ranked: ranked.order, reverse=True)
     best = ranking[0]
-    _refuse_two_visits(ranking)
     if len(candidates) == 1:
         return best.candidate, ()
     others = [ranked.candidate for ranked in ranking[1:]] + [one for one in candidates if one not in placed]
@@ -86,16 +86,14 @@ def _listed(others: Sequence[Candidate]) -> str:
     return ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
 
 
-def _refuse_two_visits(ranking: Sequence[Ranked]) -> None:
-    best = ranking[0]
-    visit = best.candidate.header.text("StudyInstanceUID")
-    for other in ranking[1:]:
-        if other.points == best.points and other.candidate.header.text("StudyInstanceUID") != visit:
-            raise InputError(
-                f"The folder holds more than one study, and {best.candidate.name} of one is as good a choice as "
-                f"{other.candidate.name} of another.",
-                hint="Give one folder for each visit.",
-            )
+def _refuse_two_visits(volumes: Sequence[Candidate]) -> None:
+    """Points cannot tell which visit is meant, not even where one of them holds the better series."""
+    studies = {frame.header.text("StudyInstanceUID") for candidate in volumes for frame in candidate.frames}
+    if len(studies) > 1:
+        raise InputError(
+            f"The DICOM files hold image series of {len(studies)} studies (visits), and nothing tells which is meant.",
+            hint="Put each visit in a folder of its own and give that folder.",
+        )
 
 
 def _rank(candidate: Candidate) -> Ranked:

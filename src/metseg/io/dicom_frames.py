@@ -12,11 +12,15 @@ from metseg.io.dicom_enhanced import layers_of_frames
 from metseg.io.dicom_headers import Header
 from metseg.io.dicom_values import FaultyValueError, number_of, numbers_of, text_of
 
-# What can tell apart several volumes that one series holds at the same positions, most telling first.
+# What can tell apart several volumes that one series holds at the same positions, most telling first: what was
+# measured, then when.
+TIME_KEYS: Final = (
+    "TemporalPositionIdentifier", "TemporalPositionIndex", "TriggerTime", "AcquisitionNumber",
+    "FrameAcquisitionNumber", "AcquisitionTime",
+)  # fmt: skip
 VOLUME_KEYS: Final = (
     "ImageType", "FrameType", "ComplexImageComponent", "StackID", "EchoTime", "EffectiveEchoTime", "EchoNumbers",
-    "InversionTime", "TemporalPositionIdentifier", "TemporalPositionIndex", "DiffusionBValue", "TriggerTime",
-    "AcquisitionNumber", "FrameAcquisitionNumber", "AcquisitionTime",
+    "InversionTime", "DiffusionBValue", *TIME_KEYS,
 )  # fmt: skip
 
 Vector = Float[np.ndarray, "3"]

@@ -44,12 +44,14 @@ class PixelReader:
     def __init__(self, modality: str) -> None:
         self.modality = modality
         self.padded = 0
+        self._padding_values: set[float] = set()
+        self._fill = AIR_HU
         self.inverted = False
         self._path: Path | None = None
         self._dataset = Dataset()
 
     def read(self, frame: Frame) -> NDArray[np.float32]:
-        """Values (rows, columns) after rescaling: Hounsfield units for CT.
+        """Values (rows, columns) after rescaling: Hounsfield units for CT; padding of MR is minus infinity.
 
         Raises:
             InputError: pixels that are missing, cut short, longer than declared, or cannot be decoded.
@@ -64,9 +66,20 @@ class PixelReader:
         values = values * frame.slope + frame.intercept
         if self.modality == "CT":
             padding |= values < AIR_HU
-            values[padding] = AIR_HU
-            self.padded += int(np.count_nonzero(padding))
+        else:
+            self._padding_values.update(np.unique(values[padding]).tolist())
+        # The darkest real value of an MR is known only when all slices are read: see fill_padding.
+        values[padding] = AIR_HU if self.modality == "CT" else -np.inf
+        self.padded += int(np.count_nonzero(padding))
         return values.astype(np.float32)
+
+    def fill_padding(self, array: Float[np.ndarray, "..."]) -> None:
+        """Set the padding of an MR volume, in place, to its darkest real value, or to 0 where none is below 0."""
+        if self.modality == "CT" or not self.padded:
+            return
+        padding = np.isneginf(array)
+        self._fill = float(np.min(array, where=~padding, initial=0.0))
+        array[padding] = self._fill
 
     def _open(self, frame: Frame) -> Dataset:
         """The data set of the frame's file, kept until a frame of another file is read."""
@@ -104,7 +117,7 @@ class PixelReader:
     def _padding(self, dataset: Dataset, stored: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Which pixels lie outside the reconstruction (PixelPaddingValue, PS3.3 C.7.5.1.1.2)."""
         ends = [number_of([dataset], name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-        if self.modality != "CT" or ends[0] is None:
+        if ends[0] is None:
             return np.zeros(stored.shape, dtype=bool)
         known = [end for end in ends if end is not None]
         bits = 8 * stored.dtype.itemsize
@@ -117,8 +130,10 @@ class PixelReader:
         found = []
         if self.inverted:
             found.append("Pixels are stored with white as the lowest value (MONOCHROME1); they were inverted.")
-        if self.padded:
+        if self.padded and self.modality == "CT":
             found.append(f"{self.padded:,} voxels of padding, or below -1024 HU, were set to -1024 HU.")
+        elif self._padding_values - {self._fill}:  # padding that was as dark already is nothing to tell
+            found.append(f"{self.padded:,} voxels of padding (PixelPaddingValue) were set to {self._fill:g}.")
         return tuple(found)
 
 
@@ -195,6 +210,7 @@ def read_array(frames: Sequence[Frame], layout: Layout, reader: PixelReader) -> 
     array = np.full((slices, rows, columns), outside, dtype=np.float32)
     for k, (target, shift) in enumerate(zip(array, layout.shifts, strict=True)):
         _place(target, reader.read(frames[k]) if k else values, shift, outside)
+    reader.fill_padding(array)
     return array.transpose(2, 1, 0)
 
 

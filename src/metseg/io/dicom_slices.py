@@ -1,6 +1,6 @@
 """From the frames of one series to exactly one frame for each position: duplicates, several volumes, misfits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -8,12 +8,18 @@ from numpy.typing import NDArray
 
 from metseg.core.errors import InputError
 from metseg.io.dicom_choice import MIN_SLICES
-from metseg.io.dicom_frames import VOLUME_KEYS, Frame
-from metseg.io.dicom_series import SAME_POSITION_MM, Candidate, along_normal
+from metseg.io.dicom_frames import TIME_KEYS, VOLUME_KEYS, Frame
+from metseg.io.dicom_series import SAME_POSITION_MM, Candidate, along_normal, modality_of
 from metseg.io.dicom_values import texts_of
+from metseg.io.image_file import WARNING
 
 Decode = Callable[[Frame], NDArray[np.float32]]
 RESEND: Final = "Export the whole series again from the archive."
+_FIRST: Final = "the first was used"
+_LAST: Final = (
+    "the last whole one in time was used, as contrast comes late in a dynamic series; check that it shows contrast, "
+    "or give only the files of the volume that you want"
+)
 _SAME_SIZE: Final = 1e-3  # largest relative difference of pixel sizes within one volume
 
 
@@ -163,7 +169,7 @@ def _is_copy(frame: Frame, other: Frame, decode: Decode, *, same_object: bool) -
 
 
 def _split(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
-    """The first volume of a series that holds several, told apart by one attribute or by two; empty if none does."""
+    """One volume of a series that holds several, told apart by one attribute or by two; empty if none does."""
     needed = len(_at_one_position(frames))
     telling = [key for key in VOLUME_KEYS if len({frame.volume_key(key) for frame in frames}) > 1]
     pairs = [(one, other) for number, one in enumerate(telling) for other in telling[number + 1 :]]
@@ -173,14 +179,36 @@ def _split(frames: Sequence[Frame]) -> tuple[list[Frame], str]:
             groups.setdefault(tuple(frame.volume_key(key) for key in keys), []).append(frame)
         if any(_clashes(group) for group in groups.values()):
             continue
-        whole = [key for key, group in groups.items() if len(group) == needed]
+        whole = {key: group for key, group in groups.items() if len(group) == needed}
         if whole:
-            first = min(whole, key=lambda key: (_is_phase(groups[key][0]), [_sortable(part) for part in key]))
-            return groups[first], (
-                f"The series holds {len(groups)} volumes at the same positions, told apart by {' and '.join(keys)}; "
-                "the first was used."
+            volume, which = _pick(keys, whole)
+            warning = WARNING if which != _FIRST else ""
+            return volume, (
+                f"{warning}The series holds {len(groups)} volumes at the same positions, told apart by "
+                f"{' and '.join(keys)}; {which}."
             )
     return [], ""
+
+
+def _pick(keys: Sequence[str], whole: Mapping[tuple[str, ...], list[Frame]]) -> tuple[list[Frame], str]:
+    """The volume to use: of each kind the first, magnitude before phase; of the times of an MR the last.
+
+    A dynamic series begins before contrast arrives; the models need the images after it.
+    """
+    some_frame = next(iter(whole.values()))[0]
+    timed = [key in TIME_KEYS and modality_of(some_frame.header) == "MR" for key in keys]
+
+    def kind(values: tuple[str, ...]) -> tuple[bool, list[tuple[int, float, str]]]:
+        parts = [_sortable(value) for value, is_time in zip(values, timed, strict=True) if not is_time]
+        return _is_phase(whole[values][0]), parts
+
+    def time(values: tuple[str, ...]) -> list[tuple[bool, tuple[int, float, str]]]:
+        parts = [value for value, is_time in zip(values, timed, strict=True) if is_time]
+        return [(value != "", _sortable(value)) for value in parts]  # no time counts as earlier than any
+
+    first = min(kind(values) for values in whole)
+    same_kind = [values for values in whole if kind(values) == first]
+    return whole[max(same_kind, key=time)], _LAST if len(same_kind) > 1 else _FIRST
 
 
 def _is_phase(frame: Frame) -> bool:

@@ -10,12 +10,24 @@ from typing import Final
 from metseg.core.errors import InputError
 from metseg.io.case_names import safe_name, shown_name, stem, unique_names
 from metseg.io.dicom_folders import dicom_studies
-from metseg.io.folder_walk import FolderContent, is_folder, is_hidden, kind_of_file, kind_of_name, there, walk
+from metseg.io.folder_walk import is_folder, is_hidden, kind_of_file, kind_of_name, there, walk
 from metseg.io.zip_files import checked_entries, open_zip
 
 FORMATS: Final = ".nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr, DICOM, or a zip of these"
-_CHANNEL: Final = re.compile(r"(.+)_(\d{4})")
-_NAMED_AT_MOST: Final = 5
+# Ten sequences at most, so that a year or a long count at the end of a name ("scan_2023") is no channel.
+_CHANNEL: Final = re.compile(r"(.+)_(000\d)")
+_CHANNEL_HINT: Final = (
+    "Give each sequence of a study once, numbered from _0000, or name it, for example with --t1c; give other names to "
+    "images that are studies of their own."
+)
+# What may be told of a file's ending: any other could be a part of a name.
+_TOLD_SUFFIXES: Final = frozenset(
+    {
+        ".7z", ".avi", ".bmp", ".csv", ".dcm", ".doc", ".docx", ".exe", ".gif", ".htm", ".html", ".img",
+        ".inf", ".ini", ".jpeg", ".jpg", ".log", ".md", ".mp4", ".pdf", ".png", ".rar", ".rtf", ".tif",
+        ".tiff", ".txt", ".xls", ".xlsx", ".xml",
+    }
+)  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -29,8 +41,10 @@ class CaseInput:
         kind: ``"image"``, ``"dicom"`` or ``"zip"``.
         channels: for images named ``NAME_0000`` …, the number in each file's name; else empty.
         members: for a zip of images, the names in it, in the order of ``channels``; empty for a zip of DICOM.
+        numbers: for a zip of images, the place of each member among the zip's images, from 1.
         sequences: path of each sequence, where the user named them; each a file, a folder of DICOM, or a zip.
         notes: what was left aside, a sentence each.
+        refusal: why the case cannot be read as it stands; empty if nothing is against it.
     """
 
     case: str
@@ -38,8 +52,19 @@ class CaseInput:
     kind: str = "image"
     channels: tuple[int, ...] = ()
     members: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
     sequences: Mapping[str, Path] | None = None
     notes: tuple[str, ...] = ()
+    refusal: str = ""
+
+    def check(self) -> None:
+        """Refuse a case whose files leave open which sequence is which.
+
+        Raises:
+            InputError: a sequence twice, or numbered files without the first.
+        """
+        if self.refusal:
+            raise InputError(self.refusal, hint=_CHANNEL_HINT)
 
 
 @dataclass(frozen=True)
@@ -49,15 +74,17 @@ class _Group:
     name: str
     files: tuple[PurePath, ...]
     channels: tuple[int, ...] = ()
+    refusal: str = ""
 
 
 def find_sources(inputs: Sequence[Path], exclude: Collection[Path] = ()) -> list[CaseInput]:
     """Find every study in files, folders and zips.
 
-    In a folder, at any depth: each image file is a case; ``NAME_0000`` with its ``NAME_0001`` … is one case; the DICOM
-    files of one study are one case; a zip is one case of DICOM, or one case for each image in it. Nothing is read but
-    names, the first bytes of files without a telling name, and study identifiers of DICOM where folders must be told
-    apart; whether a file is sound shows when it is read, so that one bad file does not stop the others.
+    In a folder, at any depth: each image file is a case; ``NAME_0000`` with its ``NAME_0001`` … ``NAME_0009`` is one
+    case (refused when it is read, if ``_0000`` is missing or a number comes twice); the DICOM files of one study are
+    one case; a zip is one case of DICOM, or one case for each image in it. Nothing is read but names, the first bytes
+    of files without a telling name, and study identifiers of DICOM where folders must be told apart; whether a file is
+    sound shows when it is read, so that one bad file does not stop the others.
 
     Args:
         inputs: in the order in which the cases shall come.
@@ -111,23 +138,28 @@ def named_sources(sequences: Mapping[str, Path], case: str | None = None) -> Cas
 
 
 def group_channels(files: Sequence[PurePath]) -> list[_Group]:
-    """Files of one folder as studies: ``NAME_0000``, ``NAME_0001`` … together where ``_0000`` is there."""
-    numbered: dict[str, dict[int, PurePath]] = {}
-    twice: set[str] = set()
+    """Files of one folder as studies: ``NAME_0000`` … ``NAME_0009`` are one, refused where that leaves doubt."""
+    numbered: dict[str, list[tuple[int, PurePath]]] = {}
+    groups = []
     for file in files:
         if match := _CHANNEL.fullmatch(stem(file.name)):
-            channels = numbered.setdefault(match[1], {})
-            if int(match[2]) in channels:  # a_0000.nii beside a_0000.nii.gz: no way to tell which belongs
-                twice.add(match[1])
-            channels[int(match[2])] = file
-    numbered = {name: channels for name, channels in numbered.items() if 0 in channels and name not in twice}
-    taken = {file for channels in numbered.values() for file in channels.values()}
-    groups = [
-        _Group(name, tuple(channels[n] for n in sorted(channels)), tuple(sorted(channels)))
-        for name, channels in numbered.items()
-    ]
-    groups += [_Group(stem(file.name), (file,)) for file in files if file not in taken]
+            numbered.setdefault(match[1], []).append((int(match[2]), file))
+        else:
+            groups.append(_Group(stem(file.name), (file,)))
+    for name, pairs in numbered.items():
+        channels, members = zip(*sorted(pairs, key=lambda pair: pair[0]))
+        groups.append(_Group(name, members, channels, _channel_finding(channels)))
     return sorted(groups, key=lambda group: group.files[0].name)
+
+
+def _channel_finding(channels: Sequence[int]) -> str:
+    """What keeps numbered files from being the sequences of one study; no names, as these may come from a zip."""
+    twice = [n for n in channels if channels.count(n) > 1]
+    if twice:
+        return f"Two images are numbered _{twice[0]:04d}: which of them counts cannot be told."
+    if 0 not in channels:
+        return f"An image is numbered _{channels[0]:04d}, but none is numbered _0000, the first sequence."
+    return ""
 
 
 def _from_folder(top: Path, exclude: Collection[Path]) -> list[tuple[CaseInput, PurePath]]:
@@ -138,11 +170,12 @@ def _from_folder(top: Path, exclude: Collection[Path]) -> list[tuple[CaseInput, 
         for path in content.zips:
             found += _from_zip(path)
         if content.ignored:
-            _log.info(_ignored_note(content))
-    notes = {content.folder: (_ignored_note(content),) for content in contents if content.ignored}
+            _log.info(_ignored_note(content.ignored))
+    ignored = {content.folder: content.ignored for content in contents}
     for name, files in dicom_studies(top, {content.folder: content.dicom for content in contents if content.dicom}):
-        folder_notes = tuple(n for folder in dict.fromkeys(f.parent for f in files) for n in notes.get(folder, ()))
-        found.append((CaseInput(name, files, "dicom", notes=folder_notes), files[0].parent))
+        beside = [path for folder in dict.fromkeys(file.parent for file in files) for path in ignored[folder]]
+        notes = (_ignored_note(beside),) if beside else ()
+        found.append((CaseInput(name, files, "dicom", notes=notes), files[0].parent))
     return found
 
 
@@ -163,10 +196,10 @@ def _from_zip(path: Path) -> list[tuple[CaseInput, PurePath]]:
             inside = [PurePosixPath(entry.filename) for entry in checked_entries(archive, shown_name(path))]
     except InputError:
         inside = []
+    images = [f for f in inside if kind_of_name(f.name) == "image" and not any(map(is_hidden, f.parts))]
     folders: dict[PurePosixPath, list[PurePosixPath]] = {}
-    for file in inside:
-        if kind_of_name(file.name) == "image" and not any(map(is_hidden, file.parts)):
-            folders.setdefault(file.parent, []).append(file)
+    for file in images:
+        folders.setdefault(file.parent, []).append(file)
     groups = [group for files in folders.values() for group in group_channels(files)]
     if not groups:
         return [(CaseInput(stem(path.name), (path,), "zip"), path)]
@@ -178,6 +211,8 @@ def _from_zip(path: Path) -> list[tuple[CaseInput, PurePath]]:
                 kind="zip",
                 channels=group.channels,
                 members=tuple(str(file) for file in group.files),
+                numbers=tuple(images.index(PurePosixPath(file)) + 1 for file in group.files),
+                refusal=group.refusal,
             ),
             path.with_suffix("") / group.files[0] if len(groups) > 1 else path,
         )
@@ -187,10 +222,13 @@ def _from_zip(path: Path) -> list[tuple[CaseInput, PurePath]]:
 
 def _image_case(group: _Group) -> tuple[CaseInput, PurePath]:
     files = tuple(Path(file) for file in group.files)
-    return CaseInput(group.name, files, channels=group.channels), files[0]
+    return CaseInput(group.name, files, channels=group.channels, refusal=group.refusal), files[0]
 
 
-def _ignored_note(content: FolderContent) -> str:
-    names = [shown_name(path) for path in content.ignored]
-    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-    return f"Ignored in {shown_name(content.folder)}, as no image: {', '.join(names[:_NAMED_AT_MOST])}{more}."
+def _ignored_note(paths: Sequence[PurePath]) -> str:
+    """Counts and endings only: names of letters and the like tend to be the patient's."""
+    suffixes = {path.suffix.lower() for path in paths}
+    told = [*sorted(suffixes & _TOLD_SUFFIXES), *(["others"] if suffixes - _TOLD_SUFFIXES else [])]
+    what = "1 file that is" if len(paths) == 1 else f"{len(paths)} files that are"
+    kinds = "" if told == ["others"] else f" ({', '.join(told)})"
+    return f"Ignored {what} no image{kinds}."

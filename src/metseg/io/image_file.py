@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from metseg.core.volume import Volume
+
+# A note that begins like this is a doubt about the result itself: the pipeline makes it a warning.
+WARNING: Final = "WARNING: "
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +17,7 @@ class ImageFile:
     Args:
         volume: float32 (i, j, k), C order, and where it lies.
         headers: technical facts; never identity.
-        notes: what was repaired, chosen or doubted, a sentence each.
+        notes: what was repaired, chosen or doubted, a sentence each; those that begin with ``WARNING`` are warnings.
         sha256: over the bytes of the file (of header and data file, in this order, where there are two).
         format: as in ``Source.format``.
     """

@@ -32,14 +32,19 @@ def read_nifti(path: Path, limits: Limits = DEFAULT_LIMITS) -> tuple[Volume, tup
     return image.volume, image.notes, image.sha256
 
 
-def read_nifti_image(path: Path, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
+def read_nifti_image(path: Path, limits: Limits = DEFAULT_LIMITS, name: str = "") -> ImageFile:
     """Read a ``.nii`` or ``.nii.gz`` file, with the geometry codes that a result needs to match it.
+
+    Args:
+        path: the file.
+        limits: what it may claim and hold.
+        name: what messages and notes call it; by default its file name.
 
     Raises:
         InputError: as ``read_nifti``.
     """
-    name = shown_name(path)
-    if name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
+    name = name or shown_name(path)
+    if path.name.lower().endswith((".hdr", ".img", ".hdr.gz", ".img.gz")):
         raise pair_refused(name)
     with open_regular(path) as file:
         packed = file.read(2) == GZIP_MAGIC
@@ -54,7 +59,7 @@ def read_nifti_image(path: Path, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
     grid = Grid(header.shape, chosen.affine)
     volume, repairs = checked_volume(name, array, grid, limits)
     notes = (
-        *_name_notes(name, packed=packed),
+        *_name_notes(path, name, packed=packed),
         *header.notes,
         *chosen.notes,
         *_size_notes(name, header, grid),
@@ -71,10 +76,11 @@ def _read_header(stream: VerifiedStream, limits: Limits) -> NiftiHeader:
     return parse_header(start + stream.read(HEADER_BYTES[version] - 4), stream.name, limits)
 
 
-def _name_notes(name: str, *, packed: bool) -> tuple[str, ...]:
-    if packed and not name.lower().endswith(".gz"):
+def _name_notes(path: Path, name: str, *, packed: bool) -> tuple[str, ...]:
+    named_so = path.name.lower().endswith(".gz")
+    if packed and not named_so:
         return (f"{name} is compressed though its name does not end in .gz; it was read as what it is.",)
-    if not packed and name.lower().endswith(".gz"):
+    if not packed and named_so:
         return (f"{name} is not compressed though its name ends in .gz; it was read as what it is.",)
     return ()
 

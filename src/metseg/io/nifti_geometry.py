@@ -8,9 +8,10 @@ The rule, in order:
 3. Otherwise the qform counts where its code is set and it is usable.
 4. If a code is set but nothing is usable, the file is refused.
 5. If no code is set, the voxel sizes alone count (NIfTI's method 1: axes taken as right, anterior, superior) and a
-   note says that left and right cannot be known.
+   warning says that left and right cannot be known.
 
-A disagreement of sform and qform by over 0.5 mm anywhere in the image is told in a note.
+A disagreement of sform and qform by over 0.5 mm anywhere in the image is told in a note; in a warning where the two
+mirror each other.
 """
 
 import math
@@ -23,6 +24,7 @@ from jaxtyping import Float
 from metseg.core.errors import InputError
 from metseg.core.grid import Grid
 from metseg.io.image_checks import Affine, geometry_finding
+from metseg.io.image_file import WARNING
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.nifti_header import NiftiCodes
 
@@ -44,13 +46,17 @@ def sform_affine(codes: NiftiCodes) -> Affine:
     return np.vstack([np.reshape(codes.srow, (3, 4)), (0.0, 0.0, 0.0, 1.0)])
 
 
+_HALF_TURN: Final = 3 * 2.0**-23
+
+
 def qform_affine(codes: NiftiCodes) -> Affine:
     """The qform from its quaternion (nifti1.h, method 2); full of NaN if the quaternion is longer than 1."""
     b, c, d = codes.quatern
     rest = 1.0 - (b * b + c * c + d * d)
     if not rest > -1e-5:  # NaN as well; float32 rounding leaves about 1e-7
         return np.full((4, 4), np.nan)
-    a = math.sqrt(max(rest, 0.0))
+    # A half turn stored in float32 leaves up to a few 1e-7, whose root would be a tilt of its own.
+    a = math.sqrt(rest) if rest > _HALF_TURN else 0.0
     length = math.sqrt(a * a + b * b + c * c + d * d)
     a, b, c, d = a / length, b / length, c / length, d / length
     rotation = np.array(
@@ -77,8 +83,8 @@ def choose_geometry(
     """
     if codes.sform_code <= 0 and codes.qform_code <= 0:
         note = (
-            f"{name} does not say how its axes lie in the patient (sform and qform codes are 0): they were taken "
-            "as right, anterior, superior; LEFT AND RIGHT CANNOT BE KNOWN from this file."
+            f"{WARNING}{name} does not say how its axes lie in the patient (sform and qform codes are 0): they were "
+            "taken as right, anterior, superior; LEFT AND RIGHT CANNOT BE KNOWN from this file."
         )
         return Chosen(np.diag([*np.abs(codes.pixdim[1:]), 1.0]), (note,))
     forms = {"sform": sform_affine(codes)} if codes.sform_code > 0 else {}
@@ -108,7 +114,7 @@ def _of_two(codes: NiftiCodes, shape: tuple[int, int, int], name: str, sform: Af
     resized = bool(np.abs(sizes_s / sizes_q - 1).max() > 0.01)
     finding = f"{name}: its sform and qform disagree by up to {apart_mm:.1f} mm"
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
-        finding += " AND MIRROR EACH OTHER (left and right may be swapped)"
+        finding = f"{WARNING}{finding} AND MIRROR EACH OTHER (left and right may be swapped)"
     if codes.qform_code == _SCANNER and codes.sform_code > _SCANNER and resized:
         return Chosen(qform, (f"{finding}; the qform was used, because the sform leads to a space of other size.",))
     return Chosen(sform, (f"{finding}; the sform was used.",))

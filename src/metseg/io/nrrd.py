@@ -11,6 +11,7 @@ import numpy as np
 from metseg.core.errors import InputError
 from metseg.io.gzip_stream import Codec
 from metseg.io.image_checks import Affine
+from metseg.io.image_file import WARNING
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.text_header import LPS_TO_RAS, TextHeader
 
@@ -128,8 +129,8 @@ def _affine(fields: dict[str, str], name: str) -> tuple[Affine, tuple[str, ...]]
         spacing = _numbers(fields.get("spacings", ""), 3, "spacings", name)
         affine[:3, :3] = np.diag(spacing)
         note = (
-            f"{name} does not say how its axes lie in the patient (no space): they were taken as left, posterior, "
-            "superior; LEFT AND RIGHT CANNOT BE KNOWN from this file."
+            f"{WARNING}{name} does not say how its axes lie in the patient (no space): they were taken as left, "
+            "posterior, superior; LEFT AND RIGHT CANNOT BE KNOWN from this file."
         )
         return LPS_TO_RAS @ affine, (note,)
     space = fields.get("space", "none").lower()

@@ -6,7 +6,7 @@ that fills up what is missing, or follows a header's word to any file of the dis
 
 import hashlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 
@@ -21,43 +21,66 @@ from metseg.io.metaimage import parse_metaimage
 from metseg.io.nrrd import parse_nrrd, read_nrrd_header
 from metseg.io.text_header import TextHeader
 
+OTHER_SUFFIXES: Final = (".mha", ".mhd", ".nrrd", ".nhdr")
 
-def read_other(path: Path, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
+
+def read_other(path: Path, limits: Limits = DEFAULT_LIMITS, name: str = "") -> ImageFile:
     """Read a MetaImage or NRRD file; which one is told by its first bytes.
+
+    Args:
+        path: the file, or the header of a file beside it.
+        limits: what it may claim and hold.
+        name: what messages and notes call it; by default its file name.
 
     Raises:
         InputError: the file is no single, whole, three-dimensional image in a regular geometry.
     """
-    name = shown_name(path)
+    name = name or shown_name(path)
     with open_regular(path) as file:
-        is_nrrd = file.read(4) == b"NRRD"
-        file.seek(0)
-        if is_nrrd:
-            header = parse_nrrd(read_nrrd_header(file, name, limits), name)
-        else:
-            header = parse_metaimage(file, name, limits)
+        header, kind = _parse(file, name, limits)
         check_shape(name, header.shape, limits)
         check_geometry(name, header.affine, limits)
-        stored, sha256 = _read_stored(file, path, header, limits)
+        stored, sha256 = _read_stored(file, path, name, header, limits)
     grid = Grid(header.shape, header.affine)
     volume, repairs = checked_volume(name, scaled_float32(stored), grid, limits)
-    return ImageFile(volume, {}, (*header.notes, *repairs), sha256, "nrrd" if is_nrrd else "mha")
+    return ImageFile(volume, {}, (*header.notes, *repairs), sha256, kind)
+
+
+def data_file_of(path: Path, limits: Limits = DEFAULT_LIMITS) -> Path | None:
+    """The file that holds the voxels of a header; None where they follow it, or where nothing usable is named."""
+    try:
+        with open_regular(path) as file:
+            header, _ = _parse(file, shown_name(path), limits)
+        named = None if header.data_file is None else path.with_name(_beside(header.data_file, shown_name(path)))
+    except InputError:  # told when the image is read
+        return None
+    return named if named is not None and named.is_file() else None
+
+
+def _parse(file: BinaryIO, name: str, limits: Limits) -> tuple[TextHeader, Literal["nrrd", "mha"]]:
+    """The header and its format; ``file`` then stands at the header's end."""
+    is_nrrd = file.read(4) == b"NRRD"
+    file.seek(0)
+    if is_nrrd:
+        return parse_nrrd(read_nrrd_header(file, name, limits), name), "nrrd"
+    return parse_metaimage(file, name, limits), "mha"
 
 
 def _read_stored(
-    file: BinaryIO, path: Path, header: TextHeader, limits: Limits
+    file: BinaryIO, path: Path, name: str, header: TextHeader, limits: Limits
 ) -> tuple[np.ndarray[Any, np.dtype[Any]], str]:
     """Voxels as stored, and the hash over header and data."""
     start = file.tell()
     file.seek(0)
     digest = hashlib.sha256(file.read(start))
     if header.data_file is None:
-        return _voxels(file, shown_name(path), header, limits, digest), digest.hexdigest()
+        return _voxels(file, name, header, limits, digest), digest.hexdigest()
     while block := file.read(MIB):
         digest.update(block)
-    data_path = path.with_name(_beside(header.data_file, shown_name(path)))
+    data_path = path.with_name(_beside(header.data_file, name))
+    data_name = shown_name(data_path) if name == shown_name(path) else f"the data file of {name}"
     with open_regular(data_path) as data:
-        return _voxels(data, shown_name(data_path), header, limits, digest), digest.hexdigest()
+        return _voxels(data, data_name, header, limits, digest), digest.hexdigest()
 
 
 def _voxels(

@@ -13,7 +13,7 @@ from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES, is_dicom, 
 from metseg.io.image_file import ImageFile
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.nifti import read_nifti_image
-from metseg.io.other_formats import read_other
+from metseg.io.other_formats import OTHER_SUFFIXES, read_other
 from metseg.io.zip_files import unpacked
 
 
@@ -36,6 +36,7 @@ def read_study(
         InputError: a file that is refused, images on different grids, or none of the wanted sequences.
         ConfigError: no sequence is wanted.
     """
+    case_input.check()
     if not sequences:
         raise ConfigError("No sequence is wanted.", hint="Name the sequences in the model's description.")
     if case_input.sequences is not None:
@@ -63,14 +64,14 @@ def read_image(path: Path, modality: Modality | None = None, limits: Limits = DE
     if cases[0].kind == "dicom" or (cases[0].kind == "zip" and not cases[0].members):
         return _read_dicom_case(cases[0], modality, limits)
     with _image_files(cases[0], limits) as files:
-        return _read_file(files[0], limits)
+        (file, name) = files[0]
+        return _read_file(file, limits, name)
 
 
-def _read_file(path: Path, limits: Limits) -> ImageFile:
-    lower = path.name.lower()
-    if lower.endswith((".mha", ".mhd", ".nrrd", ".nhdr")):
-        return read_other(path, limits)
-    return read_nifti_image(path, limits)
+def _read_file(path: Path, limits: Limits, name: str) -> ImageFile:
+    if path.name.lower().endswith(OTHER_SUFFIXES):
+        return read_other(path, limits, name)
+    return read_nifti_image(path, limits, name)
 
 
 def _read_named(
@@ -95,20 +96,23 @@ def _read_channels(
     images: dict[str, ImageFile] = {}
     unused = []
     with _image_files(case_input, limits) as files:
-        for channel, file in zip(channels, files):
+        for channel, (file, name) in zip(channels, files):
             if channel < len(sequences):
-                images[sequences[channel]] = _read_file(file, limits)
+                images[sequences[channel]] = _read_file(file, limits, name)
             else:
-                unused.append(shown_name(file))
+                unused.append(name)
     notes = (f"Not used, as the model takes {len(sequences)} sequence(s): {', '.join(unused)}.",) if unused else ()
     return images, notes
 
 
 @contextmanager
-def _image_files(case_input: CaseInput, limits: Limits) -> Iterator[tuple[Path, ...]]:
-    """The image files of a case, unpacked for as long as the block lasts where they lie in a zip."""
+def _image_files(case_input: CaseInput, limits: Limits) -> Iterator[list[tuple[Path, str]]]:
+    """The image files of a case and what to call them; unpacked for as long as the block lasts where they are zipped.
+
+    Names in a zip tend to be the patient's: its images are told by number.
+    """
     if case_input.kind != "zip":
-        yield case_input.files
+        yield [(file, shown_name(file)) for file in case_input.files]
         return
     members = set(case_input.members)
     folders = {PurePosixPath(m).parent for m in members if m.lower().endswith(HEADER_SUFFIXES)}
@@ -117,8 +121,9 @@ def _image_files(case_input: CaseInput, limits: Limits) -> Iterator[tuple[Path, 
         detached = inside.parent in folders and inside.name.lower().endswith(DETACHED_SUFFIXES)
         return str(inside) in members or detached
 
-    with unpacked(case_input.files[0], wanted, limits) as files:
-        yield tuple(files[member] for member in case_input.members)
+    numbers = case_input.numbers or range(1, len(members) + 1)
+    with unpacked(case_input.files[0], wanted, limits, keep_names=bool(folders)) as files:
+        yield [(files[member], f"image {n} of the zip") for member, n in zip(case_input.members, numbers)]
 
 
 def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: Limits) -> ImageFile:

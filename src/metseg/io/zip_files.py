@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from metseg.core.errors import InputError
-from metseg.io.case_names import safe_name, shown_name
+from metseg.io.case_names import IMAGE_SUFFIXES, safe_name, shown_name
 from metseg.io.gzip_stream import RESEND, open_regular
 from metseg.io.limits import DEFAULT_LIMITS, MIB, Limits
 
@@ -85,16 +85,21 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def unpacked(
-    path: Path, wanted: Callable[[PurePosixPath], bool], limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    wanted: Callable[[PurePosixPath], bool],
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    keep_names: bool = False,
 ) -> Iterator[dict[str, Path]]:
     """Unpack the wanted files of a zip into a temporary folder, which is gone when the block ends.
 
-    Folders of the zip become numbered folders, and file names are made safe: no name of the zip is followed.
+    Folders and files of the zip become numbered ones that keep the ending of an image: no name of the zip is followed.
 
     Args:
         path: the zip.
         wanted: asked for each name in the zip.
         limits: caps on the whole zip.
+        keep_names: keep file names, made safe: for headers that name the file of their voxels.
 
     Yields:
         Name in the zip -> where it was unpacked, sorted by name.
@@ -105,14 +110,22 @@ def unpacked(
     with tempfile.TemporaryDirectory(prefix="metseg-") as temporary, open_zip(path) as archive:
         folders: dict[PurePosixPath, Path] = {}
         files: dict[str, Path] = {}
-        for entry in sorted(checked_entries(archive, shown_name(path), limits), key=lambda e: e.filename):
+        entries = checked_entries(archive, shown_name(path), limits)
+        for number, entry in enumerate(sorted(entries, key=lambda e: e.filename), start=1):
             inside = PurePosixPath(entry.filename)
             if not wanted(inside):
                 continue
             folder = folders.setdefault(inside.parent, Path(temporary) / f"{len(folders):06d}")
-            files[entry.filename] = target = folder / safe_name(inside.name)
+            files[entry.filename] = target = folder / (
+                safe_name(inside.name) if keep_names else f"{number:06d}{_suffix(inside.name)}"
+            )
             _unpack(archive, entry, target, shown_name(path))
         yield files
+
+
+def _suffix(name: str) -> str:
+    """The ending that tells how an image is read; empty for all else."""
+    return next((suffix for suffix in (*IMAGE_SUFFIXES, ".hdr.gz", ".hdr") if name.lower().endswith(suffix)), "")
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, name: str) -> None:

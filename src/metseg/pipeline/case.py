@@ -54,6 +54,7 @@ def run_case(
     """
     start = perf_counter()
     check_name(case_input.case)
+    case_input.check()
     target = out / case_input.case
     settle_leftovers(target)
     progress(0.0, 1.0, "looking for a finished result")

@@ -13,7 +13,7 @@ from metseg.core.errors import InputError
 from metseg.core.result import CaseResult
 from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
-from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES
+from metseg.io.other_formats import OTHER_SUFFIXES, data_file_of
 
 MANIFEST: Final = "run.json"
 SCHEMA: Final = "metseg.run/1"
@@ -30,8 +30,9 @@ class Fingerprint:
     """What tells two results apart.
 
     Args:
-        input: one hash over the bytes of all input files and the parts they play.
-        whole: one hash over all that decides a result: the input, model, engine, options, metseg's version.
+        input: one hash over the bytes of all input files, whatever parts they play.
+        whole: one hash over all that decides a result: the input and the parts its files play, the model, the engine,
+            the options, metseg's version.
     """
 
     input: str
@@ -43,11 +44,10 @@ def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) 
 
     How many threads run makes no difference to a result, and where the bundle lies is covered by its hash.
     """
-    digest = hashlib.sha256()
-    for role, path in _input_files(case_input):
-        digest.update(f"{role}={file_sha256(path)}\n".encode())
+    hashed = [(role, file_sha256(path)) for role, path in _input_files(case_input)]
+    own = hashlib.sha256("\n".join(sorted(value for _, value in hashed)).encode()).hexdigest()
+    digest = hashlib.sha256("".join(f"{role}={value}\n" for role, value in hashed).encode())
     digest.update("\n".join(case_input.members).encode())
-    own = digest.hexdigest()
     decisive = options.model_dump(mode="json", exclude={"threads", "model"})
     facts = {"metseg": __version__, "engine": engine.name, "model": engine.card.sha256, "options": decisive}
     digest.update(json.dumps(facts, sort_keys=True).encode())
@@ -95,9 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         return None
     outputs = manifest.get("outputs")
-    if not isinstance(manifest.get("input"), dict) or not isinstance(outputs, list):
-        return None
-    if not all(isinstance(o, dict) and {"name", "sha256"} <= set(o) for o in outputs):
+    if not isinstance(outputs, list) or not all(isinstance(o, dict) and {"name", "sha256"} <= set(o) for o in outputs):
         return None
     return manifest
 
@@ -108,7 +106,7 @@ def check_same_input(manifest: Mapping[str, Any], mark: Fingerprint, folder: Pat
     Raises:
         InputError: the result in ``folder`` was made of another input.
     """
-    if manifest["input"].get("fingerprint") != mark.input:
+    if manifest.get("input", {}).get("fingerprint") != mark.input:
         raise InputError(
             f"The folder {folder} holds the result of another input of the same name.",
             hint="Choose another output folder with -o, or replace that result with --force.",
@@ -124,22 +122,21 @@ def is_finished(folder: Path, manifest: Mapping[str, Any], mark: Fingerprint) ->
 
 def _input_files(case_input: CaseInput) -> list[tuple[str, Path]]:
     """Each file that will be read, with the part it plays; folders opened up, in a fixed order."""
-    roles = {path: name for name, path in (case_input.sequences or {}).items()}
-    listed: list[tuple[str, Path]] = []
-    for index, path in enumerate(case_input.files):
-        channel = str(case_input.channels[index]) if index < len(case_input.channels) else ""
-        listed.extend((roles.get(path, channel), each) for each in _with_companions(path))
-    return listed
+    if case_input.sequences is not None:
+        named = list(case_input.sequences.items())
+    else:
+        # One zip may hold several channels: their members tell them apart.
+        roles = [*map(str, case_input.channels), *[""] * len(case_input.files)]
+        named = list(zip(roles, case_input.files))
+    return [(role, each) for role, path in named for each in _with_companions(path)]
 
 
 def _with_companions(path: Path) -> list[Path]:
-    """A folder's files; a text header and the files beside it that can hold its voxels; else the file."""
+    """A folder's files; a header and the file that it names for its voxels; else the file."""
     if path.is_dir():
         return sorted(each for each in path.rglob("*") if each.is_file())
-    if not path.name.lower().endswith(HEADER_SUFFIXES):
-        return [path]
-    beside = (each for each in path.parent.iterdir() if each.name.lower().endswith(DETACHED_SUFFIXES))
-    return [path, *sorted(each for each in beside if each.is_file())]
+    data = data_file_of(path) if path.name.lower().endswith(OTHER_SUFFIXES) else None
+    return [path] if data is None else [path, data]
 
 
 def _file_names(case_input: CaseInput) -> list[str]:

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
 from metseg.engines.base import Engine, ModelCard
+from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.measure import measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
@@ -28,6 +30,8 @@ LESION: Final = "lesion"
 
 def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: Progress = no_progress) -> CaseResult:
     """Segment one study.
+
+    Notes of the reader that doubt the result itself come out as warnings, and no longer as notes.
 
     Args:
         study: native images; its grid is the result's.
@@ -41,10 +45,11 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         InferenceError: the engine failed or gave something that is no probability.
     """
     point, threshold = operating_point(options, engine.card)
+    study, warnings = doubts_apart(study)
     timings: dict[str, float] = {}
     with _timed(timings, "check"):
         progress(0.0, 1.0, "checking the image")
-        warnings = check_modality(study, engine.card, force=options.force_modality)
+        warnings += check_modality(study, engine.card, force=options.force_modality)
     with _timed(timings, "predict"):
         probability = _predict(study, engine, part_of(progress, 0.05, 0.85))
         warnings += check_brain(probability)
@@ -67,6 +72,14 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         warnings=tuple(warnings),
     )
     return CaseResult(study, segmentation, instances, lesions, provenance, full)
+
+
+def doubts_apart(study: Study) -> tuple[Study, list[str]]:
+    """The study without those of its reader's notes that are warnings, and these."""
+    notes = study.source.notes
+    warnings = [note.removeprefix(WARNING) for note in notes if note.startswith(WARNING)]
+    rest = tuple(note for note in notes if not note.startswith(WARNING))
+    return replace(study, source=replace(study.source, notes=rest)), warnings
 
 
 def operating_point(options: SegmentOptions, card: ModelCard) -> tuple[str | float, float]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from metseg.core.grid import Grid
 from metseg.core.options import Options
-from metseg.preprocess.normalise import otsu_threshold
+from metseg.preprocess.foreground import otsu_threshold
 
 _EMPTY_SHARE: Final = 0.1
 

@@ -1,22 +1,22 @@
 """How bright a study is shown, and where its head lies."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Real, UInt8
+from jaxtyping import Real, UInt8
 from numpy.typing import NDArray
 
 from metseg.core.errors import InputError
 from metseg.core.study import SEQUENCES, Study
 from metseg.core.volume import Volume
+from metseg.preprocess.foreground import foreground_mask
 
 _CT_BRAIN: Final = (40.0, 80.0)  # level and width in HU
 _CT_CONTRAST: Final = (45.0, 100.0)  # enhancement reaches further up
 _CT_AIR_HU: Final = -300.0
 _MR_PERCENTILES: Final = (1.0, 99.5)
 _MOST_VOXELS: Final = 128  # of each axis that statistics look at
-_BINS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def display_window(study: Study) -> Window:
         level, width = _CT_CONTRAST if enhanced else _CT_BRAIN
         return Window(level - width / 2, level + width / 2)
     sample = _sample(volume)
-    foreground = sample[_is_foreground(sample)]
+    foreground = sample[foreground_mask(sample)]
     low, high = (float(p) for p in np.percentile(foreground if foreground.size else sample, _MR_PERCENTILES))
     return Window(low, high if high > low else low + 1.0)
 
@@ -67,7 +67,7 @@ def head_box(study: Study) -> tuple[tuple[int, int], tuple[int, int], tuple[int,
     volume = study.images[display_sequence(study)]
     steps = _steps(volume)
     sample = _sample(volume)
-    mask = sample > _CT_AIR_HU if study.modality == "CT" else _is_foreground(sample)
+    mask = sample > _CT_AIR_HU if study.modality == "CT" else foreground_mask(sample)
     extents = []
     for axis, (size, step) in enumerate(zip(volume.grid.shape, steps)):
         others = tuple(a for a in range(3) if a != axis)
@@ -91,34 +91,3 @@ def _sample(volume: Volume) -> NDArray[np.float32]:
     if not finite.all():
         sample[~finite] = sample[finite].min() if finite.any() else 0
     return sample
-
-
-def _is_foreground(sample: NDArray[np.float32]) -> Bool[np.ndarray, "i j k"]:
-    """Voxels of the head on MR.
-
-    Where many voxels hold exactly the same background value (0, or the smallest after normalisation), all others;
-    else all above half of Otsu's threshold, which parts noise in air from dark tissue better than the threshold does.
-    """
-    for background in (np.float32(0), sample.min()):
-        is_background = sample == background
-        if is_background.mean() > 0.1:
-            return np.asarray(~is_background)
-    low, threshold = float(sample.min()), _otsu(sample)
-    return np.asarray(sample > low + (threshold - low) / 2)
-
-
-def _otsu(values: NDArray[Any]) -> float:
-    """Threshold that parts values into two classes with the most variance between them (Otsu 1979)."""
-    low, high = (float(p) for p in np.percentile(values, (0, 99.5)))
-    if high <= low:
-        return low
-    counts, edges = np.histogram(np.clip(values, low, high), bins=_BINS, range=(low, high))
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    sums = np.cumsum(counts * centres)
-    above = below[-1] - below
-    valid = (below > 0) & (above > 0)
-    means_apart = sums[valid] / below[valid] - (sums[-1] - sums[valid]) / above[valid]
-    between = below[valid].astype(np.float64) * above[valid] * means_apart**2
-    # Where no value lies between the classes, the variance is level: the middle is the fairest threshold.
-    return float(edges[1:][valid][np.isclose(between, between.max())].mean())

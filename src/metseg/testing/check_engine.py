@@ -9,7 +9,7 @@ from metseg.core.errors import InputError
 from metseg.core.study import SEQUENCES, Study
 from metseg.core.volume import ProbabilityMap, Volume
 from metseg.engines.base import Engine
-from metseg.preprocess.normalise import foreground_statistics
+from metseg.preprocess.foreground import foreground_mask
 
 
 class BrokenLawError(AssertionError):
@@ -65,7 +65,7 @@ def _check_cover(engine: Engine, study: Study, found: ProbabilityMap) -> None:
     limits = np.array(found.grid.shape) - 0.5 + 1e-3
     for name in engine.card.sequences:
         array = np.asarray(study.images[name].array, dtype=np.float32)
-        indices = np.argwhere(array > foreground_statistics(array).threshold)
+        indices = np.argwhere(foreground_mask(array))
         places = found.grid.to_index(study.grid.to_world(indices))
         lost = int(np.count_nonzero(((places < -0.5 - 1e-3) | (places > limits)).any(axis=1)))
         if lost:

@@ -19,7 +19,7 @@ def lesion_weights(instances: Tensor, power: float, limit: float) -> Tensor:
         power: 0 weighs voxels alike, 1 weighs lesions alike.
         limit: largest weight.
     """
-    weights = torch.zeros(instances.shape)
+    weights = torch.zeros(instances.shape, device=instances.device)
     for sample, own in zip(instances, weights, strict=True):
         volumes = torch.bincount(sample.flatten().long()).float()
         if volumes[1:].sum() > 0:

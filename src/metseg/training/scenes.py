@@ -19,7 +19,7 @@ def _jittered(rng: np.random.Generator, statistics: ForegroundStatistics) -> For
     shift = rng.normal(0, 0.12) * statistics.range
     half = statistics.range * np.exp(rng.normal(0, 0.14)) / 2
     middle = (statistics.p15 + statistics.p85) / 2
-    return ForegroundStatistics(statistics.threshold, statistics.median + shift, middle - half, middle + half)
+    return ForegroundStatistics(statistics.median + shift, middle - half, middle + half)
 
 
 class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):

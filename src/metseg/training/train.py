@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from metseg.core.errors import ConfigError
 from metseg.networks.compact_unet import CompactUNet
 from metseg.synthesis.hosts import read_hosts
 from metseg.training.losses import brain_loss, lesion_loss
@@ -61,10 +62,25 @@ def save_checkpoint(path: Path, content: dict[str, object]) -> None:
     aside.replace(path)
 
 
+def _keep_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the recipe beside the checkpoints; a run goes on with the recipe that it began with, or not at all."""
+    if path.exists() and Recipe.model_validate_json(path.read_text(encoding="utf-8")) != recipe:
+        raise ConfigError(
+            f"The run in {path.parent} was begun with another recipe.",
+            hint="Go on with that recipe, or choose another folder with --out.",
+        )
+    path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+
+
 def train(recipe: Recipe, data: Path, out: Path, workers: int) -> None:
-    """Run, or go on with, the training that ``recipe`` describes; checkpoints and log go to ``out``."""
+    """Run, or go on with, the training that ``recipe`` describes; checkpoints and log go to ``out``.
+
+    Raises:
+        ConfigError: ``out`` holds a run of another recipe.
+        InputError: ``data`` holds no hosts.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.json").write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+    _keep_recipe(recipe, out / "recipe.json")
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = CompactUNet(widths=recipe.widths).to(device, memory_format=torch.channels_last_3d)
