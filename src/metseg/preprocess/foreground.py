@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 _PADDING_SHARE: Final = 0.01
 _EMPTY_SHARE: Final = 0.1
 _NOISE_SHARE: Final = 0.35
+_NOISE_HEIGHT: Final = 0.25
 _BINS: Final = 256
 
 
@@ -39,7 +40,7 @@ def foreground_mask(array: Real[np.ndarray, "i j k"]) -> NDArray[np.bool_]:
     Emptied voxels are background: those of exactly the minimum, or exactly zero, where they are over 1 %. Of the others
     those are foreground that are brighter than half-way from their 0.5th percentile to their Otsu threshold: half-way,
     so that noise of air is left out, and most of the dark fluid in a head is not. Where at least 10 % were emptied and
-    under 35 % of the others are that dark, nothing but a brain was left, and all of it is foreground.
+    the dark ones are few, or not near nothing, a brain alone was left, and all of it is foreground.
     """
     empty = max((0.0, float(array.min())), key=lambda value: np.count_nonzero(array == value))
     held = np.asarray(array != empty)
@@ -49,7 +50,13 @@ def foreground_mask(array: Real[np.ndarray, "i j k"]) -> NDArray[np.bool_]:
     others = array[held]
     low = float(np.percentile(others, 0.5))
     level: float = low + (otsu_threshold(others) - low) / 2
-    dark = np.count_nonzero(others <= level) / others.size
-    if dark == 1 or (_EMPTY_SHARE <= emptied < 1 and dark < _NOISE_SHARE):
+    dark = others <= level
+    if dark.all() or (_EMPTY_SHARE <= emptied < 1 and not _is_noise(others[dark] - empty, others[~dark] - empty)):
         return held
     return np.asarray(held & (array > level))
+
+
+def _is_noise(dark: Real[np.ndarray, " n"], bright: Real[np.ndarray, " m"]) -> bool:
+    """Are these heights above what was emptied those of air, beside those of tissue: many, and close to nothing?"""
+    many = dark.size >= _NOISE_SHARE * (dark.size + bright.size)
+    return many and bool(np.median(dark) < _NOISE_HEIGHT * np.median(bright))
