@@ -6,6 +6,7 @@
 import argparse
 import json
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,19 @@ def averaged_network(run: Path) -> tuple[CompactUNet, Recipe, int]:
 def write_onnx(network: CompactUNet, path: Path) -> None:
     """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, 2, i, j, k), batch normalisation folded in."""
     edge = network.multiple * 4
-    torch.onnx.export(
-        _Probabilities(network).eval(),
-        (torch.zeros(1, 1, edge, edge, edge),),
-        str(path),
-        input_names=["image"],
-        output_names=["probability"],
-        dynamic_axes={"image": {2: "i", 3: "j", 4: "k"}, "probability": {2: "i", 3: "j", 4: "k"}},
-        opset_version=17,
-        dynamo=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter by tracing is deprecated, but writes plain graphs; it warns of sizes that it treats rightly.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Probabilities(network).eval(),
+            (torch.zeros(1, 1, edge, edge, edge),),
+            str(path),
+            input_names=["image"],
+            output_names=["probability"],
+            dynamic_axes={"image": {2: "i", 3: "j", 4: "k"}, "probability": {2: "i", 3: "j", 4: "k"}},
+            opset_version=17,
+            dynamo=False,
+        )
 
 
 def export(run: Path, card: dict[str, Any], out: Path) -> Bundle:

@@ -147,7 +147,7 @@ def _one_step(
     with torch.no_grad():
         found, truth = logits[:, 0] > 0, instances > 0
         dice = (2 * (found & truth).sum() + 1) / (found.sum() + truth.sum() + 1)
-    return float(lesions), float(brains), float(dice)
+    return lesions.item(), brains.item(), dice.item()
 
 
 def main() -> None:
