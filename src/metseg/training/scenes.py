@@ -39,14 +39,8 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng([self.recipe.seed, self.first + index])
         share = rng.random()
         kinds = (self.labels, self.made, self.scans)
-        which = (
-            0
-            if share < self.recipe.label_share
-            else 1
-            if share < self.recipe.label_share + self.recipe.made_share
-            else 2
-        )
-        pool = kinds[which] or self.labels or self.made
+        limits = (self.recipe.label_share, self.recipe.label_share + self.recipe.made_share)
+        pool = kinds[np.searchsorted(limits, share, side="right")] or self.labels or self.made
         edge = self.recipe.patch
         scene = make_scene(
             rng, pool[rng.integers(len(pool))], (edge, edge, edge), SceneOptions(stripped=self.recipe.stripped)
