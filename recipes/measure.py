@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
+from metseg.engines.base import OperatingPoint
 from metseg.engines.registry import load_engine
 from metseg.evaluate.overlap import detection, dice
 from metseg.io.nifti import read_nifti
 from metseg.lesions.components import label_instances
-from metseg.lesions.measure import measure_lesions
+from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.preprocess.sample import labels_on_grid
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import HELD_OUT_SCANS, Host, read_hosts
@@ -78,14 +79,19 @@ def synthetic_cases(data: Path, count: int) -> Iterator[Case]:
         yield Case(f"synthetic {number:02d}", "synthetic", Volume(scene.image, grid), scene.truth.astype(np.uint32))
 
 
-def judge(case: Case, probability: ProbabilityMap, threshold: float) -> dict[str, Any]:
-    """Dice, lesions found and false components of one case at one threshold."""
-    mask = np.asarray(labels_on_grid(probability, case.image.grid, threshold).array) > 0
-    counts = detection(label_instances(mask), case.reference)
-    reference, table = measure_lesions(LabelMap(case.reference, case.image.grid), None)
+def judge(case: Case, probability: ProbabilityMap, point: OperatingPoint) -> dict[str, Any]:
+    """Dice, lesions found and false components of one case at one operating point."""
+    grid = case.image.grid
+    called = label_instances(np.asarray(labels_on_grid(probability, grid, point.threshold).array) > 0)
+    lesion = Volume(probability.of("lesion"), probability.grid)
+    kept = drop_unconfident(*measure_lesions(LabelMap(called, grid), lesion), point.min_confidence)[0]
+    instances = np.asarray(kept.array)
+    mask = instances > 0
+    counts = detection(instances, case.reference)
+    reference, table = measure_lesions(LabelMap(case.reference, grid), None)
     touched = set(np.unique(np.asarray(reference.array)[mask]).tolist())
     sizes = {f"{a}-{b}": [n for n in table if a <= n.diameter_mm < b] for a, b in _SIZES}
-    ml = case.image.grid.voxel_volume_mm3 / 1000
+    ml = grid.voxel_volume_mm3 / 1000
     return {
         "case": case.name,
         "group": case.group,
@@ -120,24 +126,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="name or folder of a bundle")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.5])
+    parser.add_argument(
+        "--points", nargs="+", default=["0.5:0"], metavar="T:C", help="thresholds and smallest confidences"
+    )
     parser.add_argument("--synthetic", type=int, default=12, help="how many synthetic heads")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     engine = load_engine("openvino", given.model)
-    results: dict[float, list[dict[str, Any]]] = {threshold: [] for threshold in given.thresholds}
+    results: dict[str, list[dict[str, Any]]] = {point: [] for point in given.points}
     for case in (*real_cases(given.data), *synthetic_cases(given.data, given.synthetic)):
         probability = engine.predict(Study(case.name, {"t1c": case.image}))
-        for threshold, rows in results.items():
-            rows.append(judge(case, probability, threshold))
+        for name, rows in results.items():
+            threshold, confidence = (float(part) for part in name.split(":"))
+            rows.append(judge(case, probability, OperatingPoint(threshold=threshold, min_confidence=confidence)))
             row = rows[-1]
-            print(f"{threshold:.2f} {case.name:24s} {row['group'][:26]:26s} Dice {row['dice']:.3f} "
+            print(f"{name:9s} {case.name:24s} {row['group'][:26]:26s} Dice {row['dice']:.3f} "
                   f"found {row['found']}/{row['present']} false {row['false']} "
                   f"{row['predicted_ml']:.1f}/{row['reference_ml']:.1f} ml", flush=True)  # fmt: skip
-    for threshold, rows in results.items():
-        print(f"\nthreshold {threshold}", *summarise(rows), sep="\n  ")
+    for name, rows in results.items():
+        print(f"\nthreshold:confidence {name}", *summarise(rows), sep="\n  ")
     if given.json:
-        given.json.write_text(json.dumps({str(k): v for k, v in results.items()}, indent=1) + "\n", encoding="utf-8")
+        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

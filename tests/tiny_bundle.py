@@ -31,6 +31,7 @@ MANIFEST = {
     "operating_points": {
         "balanced": {"threshold": 0.5, "sensitivity": 0.9, "fp_per_patient": 1.5, "measured_on": "phantoms"},
         "sensitive": {"threshold": 0.2},
+        "strict": {"threshold": 0.4, "min_confidence": 0.9},
     },
     "default_operating_point": "balanced",
     "training_data": ["none: its weights are made up"],

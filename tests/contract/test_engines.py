@@ -8,6 +8,7 @@ from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap, Volume
 from metseg.engines import ENGINES, Engine, load_engine
+from metseg.engines.base import OperatingPoint
 from metseg.engines.bundle import write_manifest
 from metseg.engines.manifest import BundleManifest, Tiling
 from metseg.engines.openvino_engine import OpenVinoEngine
@@ -85,6 +86,18 @@ def test_tiles_without_margin_do_not(phantom, bundle):
     assert np.abs(cut.predict(phantom.study).array - whole.array).max() > 0.05
 
 
+@pytest.mark.parametrize("axes", [(0,), (0, 2)])
+def test_mirrored_passes_are_averaged(phantom, tmp_path, axes):
+    bundle = write_tiny_bundle(tmp_path / "mirrored", mirror_axes=list(axes))
+    channels, _ = steps.run_study(bundle.manifest.preprocessing, phantom.study, ("t1c",))
+    expected = expected_outputs(channels[0])
+    mirrors = [(), (0,)] if axes == (0,) else [(), (0,), (2,), (0, 2)]
+    passes = [np.flip(expected_outputs(np.flip(channels[0], m)), [a + 1 for a in m]) for m in mirrors]
+    found = OpenVinoEngine(bundle, threads=1).predict(phantom.study).array
+    assert found == pytest.approx(np.mean(passes, axis=0), abs=2e-6)
+    assert np.abs(found - expected).max() > 0.01
+
+
 def test_the_brain_masks_lesions(phantom, tmp_path):
     image = np.array(phantom.study.images["t1c"].array)
     image[:3, :3, :2] = 400  # bright and brain-like, but a crumb
@@ -114,12 +127,13 @@ def test_an_engine_serves_studies_of_different_sizes(phantom, bundle):
 def test_cards(bundle):
     card = OpenVinoEngine(bundle).card
     assert (card.name, card.version, card.sha256) == ("tiny", "1.0", bundle.sha256)
-    assert card.threshold() == 0.5
-    assert card.threshold("sensitive") == 0.2
-    assert (card.threshold(0.37), card.threshold("0.37")) == (0.37, 0.37)
+    assert card.operating_point() == card.operating_point("balanced")
+    assert (card.operating_point().threshold, card.operating_point().min_confidence) == (0.5, 0.0)
+    assert (card.operating_point("strict").threshold, card.operating_point("strict").min_confidence) == (0.4, 0.9)
+    assert card.operating_point(0.37) == card.operating_point("0.37") == OperatingPoint(threshold=0.37)
     for wrong in ("best", 0, 1.0, "nan", "-0.1"):
         with pytest.raises(ConfigError, match="operating point"):
-            card.threshold(wrong)
+            card.operating_point(wrong)
     assert dict(card.labels) == {1: "lesion"}
 
 

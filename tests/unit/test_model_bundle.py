@@ -37,7 +37,8 @@ def test_a_bundle_is_read_as_it_was_written(written, folder):
     assert bundle.manifest.files["model.onnx"] == sha256_of(folder / "model.onnx")
     assert bundle.manifest.preprocessing[1] == Resample(spacing_mm=(1, 1, 1))
     assert dict(bundle.manifest.labels) == {1: "lesion"}
-    assert bundle.card.operating_points == {"balanced": 0.5, "sensitive": 0.2}
+    thresholds = {name: point.threshold for name, point in bundle.card.operating_points.items()}
+    assert thresholds == {"balanced": 0.5, "sensitive": 0.2, "strict": 0.4}
     assert bundle.path("model.onnx").read_bytes() == (folder / "model.onnx").read_bytes()
 
 

@@ -10,11 +10,21 @@ from metseg.config.options import SegmentOptions
 from metseg.core.errors import ConfigError, InferenceError
 from metseg.core.grid import Grid
 from metseg.core.volume import ProbabilityMap
+from metseg.engines.base import OperatingPoint
 from metseg.engines.threshold_engine import CARD, ThresholdEngine
 from metseg.pipeline.segment import segment
 from metseg.testing.phantoms import Box, Ellipsoid, make_phantom
 
-POINTS = CARD.model_copy(update={"operating_points": {"strict": 0.9, "loose": 0.1}, "default_operating_point": "loose"})
+POINTS = CARD.model_copy(
+    update={
+        "operating_points": {
+            "strict": OperatingPoint(threshold=0.9),
+            "loose": OperatingPoint(threshold=0.1),
+            "sure": OperatingPoint(threshold=0.1, min_confidence=0.9),
+        },
+        "default_operating_point": "loose",
+    }
+)
 
 
 def tilted_grid() -> Grid:
@@ -87,6 +97,17 @@ def test_the_operating_point_decides(phantom, point, n, threshold):
     result = segment(phantom.study, Given(), SegmentOptions(operating_point=point))
     assert len(result.lesions) == n
     assert result.provenance.options["threshold"] == threshold
+
+
+def test_lesions_below_the_confidence_of_the_operating_point_are_gone_everywhere(phantom):
+    result = segment(phantom.study, Given(), SegmentOptions(operating_point="sure"))
+    (lesion,) = result.lesions
+    assert (lesion.id, lesion.confidence) == (1, pytest.approx(0.95))
+    expected = np.zeros(phantom.study.grid.shape, dtype=np.uint8)
+    expected[40:44, 20:22, 20:22] = 1
+    assert np.array_equal(result.segmentation.array, expected)
+    assert np.array_equal(result.instances.array, expected)
+    assert result.provenance.options["min_confidence"] == 0.9
 
 
 def test_an_unknown_operating_point_is_refused_before_anything_runs(phantom):

@@ -25,10 +25,12 @@ def test_small_lesions_weigh_more_a_voxel_and_background_nothing():
     instances = torch.zeros(1, 12, 12, 12, dtype=torch.uint8)
     instances[0, :10, :10, :5] = 1  # 500 voxels
     instances[0, 11, 11, 11] = 2
-    weights = lesion_weights(instances, power=0.35, limit=4.0)
+    instances[0, 11, :5, :10] = 3  # 50 voxels
+    weights = lesion_weights(instances)
     assert weights[0, 0, 0, 0].item() == pytest.approx(1.0)
-    assert weights[0, 11, 11, 11].item() == pytest.approx(4.0)  # 500^0.35 = 8.8, limited
-    assert weights[0, 11, 0, 0].item() == 0
+    assert weights[0, 11, 0, 0].item() == pytest.approx(10**0.35)
+    assert weights[0, 11, 11, 11].item() == pytest.approx(4.0)  # of one voxel: 500^0.35 = 8.8, limited
+    assert weights[0, 11, 11, 0].item() == 0
 
 
 def test_a_missed_lesion_costs_more_than_a_found_one_and_so_does_a_false_one():
@@ -38,10 +40,29 @@ def test_a_missed_lesion_costs_more_than_a_found_one_and_so_does_a_false_one():
     missed = torch.full_like(right, -6.0)
     extra = right.clone()
     extra[0, 6:, 6:, 6:] = 6.0
-    best = lesion_loss(right, instances, hard_share=0.3)
-    assert best < lesion_loss(missed, instances, hard_share=0.3)
-    assert best < lesion_loss(extra, instances, hard_share=0.3)
-    assert lesion_loss(extra, instances, hard_share=0.3) > lesion_loss(extra, instances, hard_share=0.0)
+    for balanced in (True, False):
+        best = lesion_loss(right, instances, balanced=balanced)
+        assert best < lesion_loss(missed, instances, balanced=balanced)
+        assert best < lesion_loss(extra, instances, balanced=balanced)
+
+
+def test_the_loss_by_hand():
+    instances = torch.zeros(1, 10, 10, 11, dtype=torch.uint8)
+    instances[0, :, :, :5] = 1  # 500 voxels of lesion, 600 of background
+    logits = torch.where(instances > 0, math.log(1 / 3), 0.0)  # probability 1/4 in the lesion, 1/2 outside
+    missed, false = 500 * math.log(4), 600 * math.log(2)
+    dice = 1 - (2 * 125 + 10) / (500 / 16 + 600 / 4 + 500 + 10)
+    apart = lesion_loss(logits, instances, balanced=True).item()
+    assert apart == pytest.approx(dice + 0.5 * missed / 500 + false / 600, rel=1e-5)
+    together = lesion_loss(logits, instances, balanced=False).item()
+    assert together == pytest.approx(dice + (missed + false) / (500 + 0.02 * 600), rel=1e-5)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_the_loss_of_a_scene_without_lesions_is_finite_and_falls_with_confidence(balanced):
+    instances = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    unsure, sure = (lesion_loss(torch.full((1, 8, 8, 8), logit), instances, balanced=balanced) for logit in (0.0, -9.0))
+    assert 0 < sure < 0.1 < unsure
 
 
 def test_wrong_recipes_list_all_that_is_wrong(tmp_path):
@@ -51,16 +72,11 @@ def test_wrong_recipes_list_all_that_is_wrong(tmp_path):
         read_recipe(path)
 
 
-def test_the_rate_warms_up_and_falls_by_steps_or_minutes():
-    recipe = Recipe(steps=1000, minutes=10, warmup=10, learning_rate=1.0)
-    assert loop.learning_rate(recipe, 0, 0.0) == pytest.approx(0.1, rel=1e-3)
-    assert loop.learning_rate(recipe, 500, 0.0) == pytest.approx(0.01 + 0.99 * 0.5, rel=1e-6)
-    assert loop.learning_rate(recipe, 20, 10.0) == pytest.approx(0.01)
-    assert math.isclose(loop.learning_rate(recipe, 999, 20.0), 0.01)
-    dropping = Recipe(steps=1000, warmup=10, learning_rate=1.0, drop_at=600, drop_to=0.2)
-    assert loop.learning_rate(dropping, 500, 0.0) == pytest.approx(0.01 + 0.99 * 0.5, rel=1e-6)
-    assert loop.learning_rate(dropping, 600, 0.0) == pytest.approx(0.2)
-    assert loop.learning_rate(dropping, 800, 0.0) == pytest.approx(0.2 * (0.01 + 0.99 * 0.5), rel=1e-6)
+def test_the_rate_warms_up_and_falls():
+    recipe = Recipe(steps=1000, warmup=10, learning_rate=2.0)
+    assert loop.learning_rate(recipe, 0) == pytest.approx(0.2, rel=1e-3)
+    assert loop.learning_rate(recipe, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
+    assert loop.learning_rate(recipe, 1000) == pytest.approx(0.02)
 
 
 def test_scenes_do_not_depend_on_where_one_starts():
@@ -75,7 +91,9 @@ def test_scenes_do_not_depend_on_where_one_starts():
 def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
     monkeypatch.setattr(loop, "_SAVE_EVERY", 2)
-    recipe = Recipe(steps=4, batch=1, patch=32, widths=(4, 4, 4), hard_from=1, label_share=0.5, made_share=0.5)
+    recipe = Recipe(
+        steps=4, batch=1, patch=32, widths=(4, 4, 4), balanced_until=1, fix_norm_from=2, label_share=0.5, made_share=0.5
+    )
     loop.train(recipe, tmp_path, tmp_path / "whole", workers=0)
     real_step, done = loop._one_step, []
 

@@ -49,7 +49,7 @@ def _describe(bundle: "Bundle") -> dict[str, Any]:
         "modality": card.modality,
         "sequences": list(card.sequences),
         "size_mb": round(sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6, 2),
-        "operating_points": dict(card.operating_points),
+        "operating_points": {name: point.model_dump() for name, point in card.operating_points.items()},
         "default_operating_point": card.default_operating_point,
         "limits": list(card.limits),
     }
@@ -59,7 +59,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{name} {version}" for name, version in found["versions"].items()]
     lines += ["", f"engines: {', '.join(found['engines'])}"]
     for model in found["models"]:
-        points = ", ".join(f"{name} {value:g}" for name, value in model["operating_points"].items())
+        points = ", ".join(f"{name} {point['threshold']:g}" for name, point in model["operating_points"].items())
         lines.append(
             f"model: {model['name']} {model['version']} ({model['modality']}: {', '.join(model['sequences'])}; "
             f"{model['size_mb']} MB; operating points {points}; default {model['default_operating_point']})"

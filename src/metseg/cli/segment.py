@@ -100,7 +100,7 @@ def prepare(config: Path | None, flags: Mapping[str, Any], *, probability: bool 
     engine = load_engine(first.engine, first.model, first.threads or None, first.device)
     bundle = {"operating_point": engine.card.default_operating_point}
     options = resolve_options(bundle=bundle, file=file, flags=flags)
-    engine.card.threshold(options.operating_point)
+    engine.card.operating_point(options.operating_point)
     if probability:
         options = options.model_copy(update={"formats": tuple(dict.fromkeys((*options.formats, "probability")))})
     return Prepared(engine, options)

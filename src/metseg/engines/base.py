@@ -1,7 +1,7 @@
 """The seam between metseg and whatever finds lesions: what an engine is, and what it says of its model."""
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -12,6 +12,20 @@ from metseg.core.study import Modality, Study
 from metseg.core.volume import ProbabilityMap
 
 SkullStripped = Literal["either", "yes", "no"]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class OperatingPoint(Options):
+    """What makes lesions of probabilities.
+
+    Args:
+        threshold: at or above it a voxel is lesion.
+        min_confidence: components whose confidence (95th percentile of their voxels' probability) lies below it are
+            dropped: a low threshold outlines well, a high confidence keeps false components out.
+    """
+
+    threshold: Probability
+    min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class ModelCard(Options):
@@ -26,7 +40,7 @@ class ModelCard(Options):
         spacing_mm: of the model's grid; None where it works on the study's.
         labels: what the values of its segmentations mean; each is a class of its probability maps.
         skull_stripped: which studies it takes.
-        operating_points: probability threshold by name.
+        operating_points: by name.
         default_operating_point: one of those names.
         limits: what it is known to be bad at, a sentence each.
         intended_use: one sentence.
@@ -40,13 +54,13 @@ class ModelCard(Options):
     spacing_mm: tuple[float, float, float] | None
     labels: Mapping[int, str]
     skull_stripped: SkullStripped
-    operating_points: Mapping[str, float]
+    operating_points: Mapping[str, OperatingPoint]
     default_operating_point: str
     limits: tuple[str, ...] = ()
     intended_use: str = Field(default="")
 
-    def threshold(self, operating_point: str | float | None = None) -> float:
-        """Probability threshold of an operating point: a name, a probability in (0, 1), or None for the default.
+    def operating_point(self, operating_point: str | float | None = None) -> OperatingPoint:
+        """An operating point: by its name, by a probability in (0, 1) as its threshold, or None for the default.
 
         A probability may also come as text (``"0.4"``), as from a command line.
 
@@ -65,7 +79,7 @@ class ModelCard(Options):
                 f"Model {self.name} has no operating point {chosen!r}.",
                 hint=f"Give one of {', '.join(self.operating_points)}, or a probability between 0 and 1.",
             )
-        return value
+        return OperatingPoint(threshold=value)
 
 
 @runtime_checkable

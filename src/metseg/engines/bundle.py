@@ -48,7 +48,7 @@ class Bundle:
             spacing_mm=it.spacing_mm,
             labels=it.labels,
             skull_stripped=it.skull_stripped,
-            operating_points={name: point.threshold for name, point in it.operating_points.items()},
+            operating_points=it.operating_points,
             default_operating_point=it.default_operating_point,
             limits=it.limits,
             intended_use=it.intended_use,

@@ -9,29 +9,26 @@ from pydantic import Field, field_validator, model_validator
 
 from metseg.core.options import Options
 from metseg.core.study import Modality
-from metseg.engines.base import SkullStripped
+from metseg.engines.base import OperatingPoint, Probability, SkullStripped
 from metseg.preprocess.resample import Millimetres, Resample
 from metseg.preprocess.steps import AnyStep
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "model.json"
 Sequence = Literal["t1c", "t1n", "t2f", "t2w", "ct"]
-Probability = Annotated[float, Field(gt=0, lt=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Voxels = Annotated[int, Field(ge=1, le=2048)]
 
 
-class OperatingPoint(Options):
-    """A probability threshold and what was measured at it.
+class MeasuredPoint(OperatingPoint):
+    """An operating point and what was measured at it.
 
     Args:
-        threshold: at or above it a voxel is lesion.
         sensitivity: share of lesions found; None where not measured.
         fp_per_patient: false components a patient; None where not measured.
         measured_on: which data.
     """
 
-    threshold: Probability
     sensitivity: Annotated[float, Field(ge=0, le=1)] | None = None
     fp_per_patient: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     measured_on: str = ""
@@ -96,6 +93,8 @@ class BundleManifest(Options):
         architecture: None where nobody needs to rebuild the network.
         preprocessing: ordered steps.
         tiling: how large volumes are cut.
+        mirror_axes: of the model's grid; each pass is the mean with those of the image mirrored along them, and along
+            all of them together (2 passes for one axis, 4 for two).
         operating_points: by name.
         default_operating_point: one of those.
         training_data: a sentence each.
@@ -119,7 +118,8 @@ class BundleManifest(Options):
     architecture: Architecture | None = None
     preprocessing: tuple[AnyStep, ...]
     tiling: Tiling = Tiling()
-    operating_points: Mapping[str, OperatingPoint]
+    mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    operating_points: Mapping[str, MeasuredPoint]
     default_operating_point: str
     training_data: tuple[str, ...] = ()
     results: Mapping[str, Any] = {}

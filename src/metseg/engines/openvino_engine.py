@@ -1,5 +1,6 @@
 """The light engine: a bundle's ONNX network on OpenVINO, without torch."""
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,6 +111,16 @@ class OpenVinoEngine:
             raise InferenceError(f"The network of {self.card.name} gave no finite array of shape {expected}.")
         return np.asarray(np.clip(output[0], 0, 1, out=output[0]))
 
+    def _mirrored_mean(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The mean of the passes that the bundle's ``mirror_axes`` ask for: (channel, i, j, k) to (output, i, j, k)."""
+        axes = self.bundle.manifest.mirror_axes
+        mirrors = [tuple(axis + 1 for axis in some) for n in range(len(axes) + 1) for some in combinations(axes, n)]
+        total = self._infer(channels)
+        for mirror in mirrors[1:]:
+            total += np.flip(self._infer(np.flip(channels, mirror)), mirror)
+        total /= len(mirrors)
+        return total
+
     def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
         """All passes: (channel, i, j, k) to (output, i, j, k)."""
         multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
@@ -118,9 +129,8 @@ class OpenVinoEngine:
         result = np.empty((len(self.bundle.manifest.outputs), i, j, k), dtype=np.float32)
         for done, tile in enumerate(parts):
             progress((done + 0.5) / (len(parts) + 1), 1, "network")
-            result[(slice(None), *tile.keeps)] = self._infer(channels[(slice(None), *tile.reads)])[
-                (slice(None), *tile.keeps_of_tile)
-            ]
+            part = self._mirrored_mean(channels[(slice(None), *tile.reads)])
+            result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
         return result
 
     def _mask_by_brain(self, array: NDArray[np.float32], grid: Grid) -> None:

@@ -8,7 +8,7 @@ from metseg.core.errors import ConfigError
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap
-from metseg.engines.base import ModelCard
+from metseg.engines.base import ModelCard, OperatingPoint
 from metseg.preprocess import steps
 from metseg.preprocess.normalise import NormaliseForeground
 from metseg.preprocess.reorient import Reorient
@@ -26,7 +26,7 @@ CARD: Final = ModelCard(
     spacing_mm=None,
     labels={1: "lesion"},
     skull_stripped="either",
-    operating_points={"default": 0.5},
+    operating_points={"default": OperatingPoint(threshold=0.5)},
     default_operating_point="default",
     limits=("Calls whatever is bright a lesion: for tests of the software, never for patients.",),
     intended_use="Tests of the software.",

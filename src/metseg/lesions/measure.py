@@ -1,6 +1,6 @@
 """Measure every lesion of an instance map."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,3 +96,24 @@ def measure_lesions(instances: LabelMap, probability: Volume | None = None) -> t
     lesions = tuple(_measure(one, instances.grid, probability) for one in voxels)
     names = {int(table[old]): name for old, name in instances.labels.items() if old < table.size and table[old]}
     return LabelMap(foreground.renumbered(table), instances.grid, names), LesionTable(lesions)
+
+
+def drop_unconfident(instances: LabelMap, lesions: LesionTable, min_confidence: float) -> tuple[LabelMap, LesionTable]:
+    """Remove the lesions whose confidence lies below ``min_confidence``, and number the others from 1 in their order.
+
+    Args:
+        instances: numbered as in ``lesions``.
+        lesions: what ``measure_lesions`` gave; a lesion without a confidence stays.
+        min_confidence: in [0, 1].
+    """
+    kept = [n for n in lesions if n.confidence is None or n.confidence >= min_confidence]
+    if len(kept) == len(lesions):
+        return instances, lesions
+    table = np.zeros(len(lesions) + 1, dtype=np.uint32)
+    table[[n.id for n in kept]] = np.arange(1, len(kept) + 1, dtype=np.uint32)
+    names = {int(table[old]): name for old, name in instances.labels.items() if table[old]}
+    renumbered = Foreground.of(instances.array).renumbered(table)
+    return (
+        LabelMap(renumbered, instances.grid, names),
+        LesionTable(tuple(replace(n, id=int(table[n.id])) for n in kept)),
+    )

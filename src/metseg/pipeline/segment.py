@@ -17,10 +17,10 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
-from metseg.engines.base import Engine, ModelCard
+from metseg.engines.base import Engine, ModelCard, OperatingPoint
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
-from metseg.lesions.measure import measure_lesions
+from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
@@ -44,7 +44,7 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         ConfigError: the model has no such operating point.
         InferenceError: the engine failed or gave something that is no probability.
     """
-    point, threshold = operating_point(options, engine.card)
+    point, rule = operating_point(options, engine.card)
     study, warnings = doubts_apart(study)
     timings: dict[str, float] = {}
     with _timed(timings, "check"):
@@ -55,11 +55,12 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         warnings += check_brain(probability)
     with _timed(timings, "label"):
         progress(0.85, 1.0, "labelling")
-        segmentation, instances = _label(probability, study, threshold, options.min_volume_mm3)
+        labels, instances = _label(probability, study, rule.threshold, options.min_volume_mm3)
     with _timed(timings, "measure"):
         progress(0.92, 1.0, "measuring")
         lesion = Volume(probability.of(LESION), probability.grid)
-        instances, lesions = measure_lesions(instances, lesion)
+        instances, lesions = drop_unconfident(*measure_lesions(instances, lesion), rule.min_confidence)
+        segmentation = LabelMap(np.where(instances.array > 0, labels.array, np.uint8(0)), study.grid, labels.labels)
         wanted = "probability" in options.formats
         full = probability_on_grid(probability, study.grid, LESION) if wanted else None
     progress(1.0, 1.0, "measuring")
@@ -67,7 +68,7 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         engine=engine.name,
         model=describe_model(engine.card),
         versions=library_versions(),
-        options=resolved(options, engine.card, point, threshold),
+        options=resolved(options, engine.card, point, rule),
         timings_s=timings,
         warnings=tuple(warnings),
     )
@@ -82,14 +83,14 @@ def doubts_apart(study: Study) -> tuple[Study, list[str]]:
     return replace(study, source=replace(study.source, notes=rest)), warnings
 
 
-def operating_point(options: SegmentOptions, card: ModelCard) -> tuple[str | float, float]:
-    """The operating point asked for (a name or a number) and its threshold.
+def operating_point(options: SegmentOptions, card: ModelCard) -> tuple[str | float, OperatingPoint]:
+    """The operating point asked for (a name or a number) and what it means for this model.
 
     Raises:
         ConfigError: the model has none of that name.
     """
     chosen = card.default_operating_point if options.operating_point is None else options.operating_point
-    return chosen, card.threshold(chosen)
+    return chosen, card.operating_point(chosen)
 
 
 def describe_model(card: ModelCard) -> dict[str, Any]:
@@ -97,10 +98,11 @@ def describe_model(card: ModelCard) -> dict[str, Any]:
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "limits": list(card.limits)}
 
 
-def resolved(options: SegmentOptions, card: ModelCard, point: str | float, threshold: float) -> dict[str, Any]:
+def resolved(options: SegmentOptions, card: ModelCard, point: str | float, rule: OperatingPoint) -> dict[str, Any]:
     """The options as plain data: the model by its name (never the user's folder), the operating point by its value."""
     plain = options.model_dump(mode="json")
-    return {**plain, "model": card.name, "operating_point": point, "threshold": threshold}
+    values = {"threshold": rule.threshold, "min_confidence": rule.min_confidence}
+    return {**plain, "model": card.name, "operating_point": point, **values}
 
 
 def library_versions() -> dict[str, str]:
@@ -147,11 +149,9 @@ def _predict(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap
 def _label(
     probability: ProbabilityMap, study: Study, threshold: float, min_volume_mm3: float
 ) -> tuple[LabelMap, LabelMap]:
-    """Segmentation and instances on the study's grid; what is dropped as too small is gone from both."""
+    """Segmentation, and instances but the smallest, on the study's grid."""
     segmentation = labels_on_grid(probability, study.grid, threshold, LESION)
     instances = label_instances(segmentation.array > 0)
     if min_volume_mm3 > 0:
         instances = drop_small(instances, study.grid, min_volume_mm3)
-        kept = np.where(instances > 0, segmentation.array, np.uint8(0))
-        segmentation = LabelMap(kept, study.grid, segmentation.labels)
     return segmentation, LabelMap(instances, study.grid)

@@ -8,27 +8,27 @@ from metseg.synthesis.shapes import LesionShape, draw_diameter, draw_shape
 
 
 def draw_count(rng: np.random.Generator) -> int:
-    """Lesions in one patch or head: often none or one, a tail of several."""
-    return int(rng.choice((0, 1, 2, 3, 4, 6), p=(0.14, 0.36, 0.22, 0.14, 0.08, 0.06)))
+    """Lesions in one patch: none now and then, else more than patients have, for it is lesions that teach."""
+    return int(rng.choice((0, 1, 2, 4, 6, 9), p=(0.22, 0.15, 0.18, 0.2, 0.15, 0.1)))
 
 
 def _contrast(rng: np.random.Generator, brightest: float) -> float:
     """Brightness of enhancing tumour, white matter = 1: from the range that vessels have, or barely enhancing."""
-    return log_uniform(rng, 1.05, 1.35) if rng.random() < 0.15 else log_uniform(rng, 1.25, max(brightest, 1.4))
+    return log_uniform(rng, 1.12, 1.35) if rng.random() < 0.15 else log_uniform(rng, 1.25, max(brightest, 1.4))
 
 
 def _inside(rng: np.random.Generator, lesion: LesionShape, enhancing: float) -> Field:
     """Brightness (i, j, k) of the lesion's box if all of it were tumour."""
     shape: Shape = lesion.depth.shape
     grain = smooth_field(rng, shape, max(lesion.radius * rng.uniform(0.15, 0.6), 1.5))
-    tumour = enhancing * (1 + rng.uniform(0.02, 0.16) * grain)
+    tumour = enhancing * (1 + rng.uniform(0.02, 0.28) * grain)
     if lesion.kind == "solid":
         return tumour
     dark = rng.uniform(0.18, 0.5) if lesion.kind == "cyst" else rng.uniform(0.25, 1.0)
     if rng.random() < 0.08:  # blood or protein
         dark = rng.uniform(1.0, 1.4)
     rim = lesion.rim if lesion.kind == "ring" else np.minimum(lesion.rim, 2.5)
-    core = dark * (1 + rng.uniform(0.0, 0.2) * smooth_field(rng, shape, max(lesion.radius * 0.4, 2.0)))
+    core = dark * (1 + rng.uniform(0.0, 0.3) * smooth_field(rng, shape, max(lesion.radius * 0.4, 2.0)))
     if lesion.kind == "ring" and lesion.radius > 6 and rng.random() < 0.5:  # strands of tumour across the necrosis
         core = np.where(smooth_field(rng, shape, max(lesion.radius * 0.35, 2.0)) > 0.7, tumour, core)
     part = np.clip((lesion.depth - rim) / rng.uniform(0.8, 2.0) + 0.5, 0, 1)
@@ -40,7 +40,7 @@ def _oedema(rng: np.random.Generator, image: Field, lesion: LesionShape, white: 
     shape: Shape = lesion.depth.shape
     reach = log_uniform(rng, 2, 3 + lesion.radius * 0.9)
     halo = lesion.depth + reach * (1 + 0.4 * smooth_field(rng, shape, max(reach, 3.0)))
-    strength = np.clip(halo / 3, 0, 1) * rng.uniform(0.05, 0.3)
+    strength = np.clip(halo / 3, 0, 1) * rng.uniform(0.05, 0.4)
     image[lesion.box] *= 1 - strength * np.where(white[lesion.box], 1.0, 0.25).astype(np.float32)
 
 
@@ -87,6 +87,8 @@ def draw_metastases(
         if lesion.radius > 2 and rng.random() < 0.6:
             _oedema(rng, image, lesion, white)
         enhancing = base * float(np.exp(rng.normal(0, 0.12))) if rng.random() < 0.7 else _contrast(rng, brightest)
+        if lesion.kind == "solid" and lesion.radius > 7:  # a wide, faint, even brightness is a coil's, not a tumour's
+            enhancing = max(enhancing, 1.3)
         region = image[lesion.box]
         region += part * (_inside(rng, lesion, enhancing) - region)
         truth[lesion.box][filled] = number

@@ -30,7 +30,7 @@ def scan(rng: np.random.Generator, image: Field, thick_slices: float = 0.3) -> F
         thick_slices: chance of slices 2–6 mm thick along one axis.
     """
     shape: Shape = image.shape
-    seen = image * np.exp(rng.uniform(0, 0.18) * smooth_field(rng, shape, 70))
+    seen = image * np.exp(rng.uniform(0, 0.25) * smooth_field(rng, shape, rng.uniform(45, 90)))
     seen = ndimage.gaussian_filter(seen, rng.uniform(0.35, 0.85), truncate=2.5)
     if rng.random() < thick_slices:
         seen = _resample_axis(seen, int(rng.choice(3, p=(0.15, 0.15, 0.7))), rng.uniform(2, 6), rng.uniform(0, 2))

@@ -118,15 +118,22 @@ def _from_labels(rng: np.random.Generator, host: LabelHost, where: list[NDArray[
     return _Anatomy(image, tissues, white, mean[sparse], np.isin(sparse, INTRACRANIAL))
 
 
+def _tissues_of_scan(image: Field) -> NDArray[np.uint8]:
+    """Roughly what a T1-weighted image (white matter = 1) shows: enough to keep tumours out of sinuses and fluid."""
+    smooth = ndimage.gaussian_filter(image, 1.0, truncate=2.5)
+    kinds = (Tissue.FLUID, Tissue.CORTEX, Tissue.WHITE, Tissue.SINUS)
+    tissues = np.array(kinds, dtype=np.uint8)[np.searchsorted((0.5, 0.85, 1.25), smooth)]
+    return np.where((image > 0.02) | (smooth > 0.3), tissues, np.uint8(Tissue.AIR))
+
+
 def _from_scan(rng: np.random.Generator, host: ScanHost, where: list[NDArray[np.float32]] | None) -> _Anatomy:
     """A real brain; the uptake of contrast is made weaker or stronger than it was."""
     uptake = np.float32(rng.choice((1.0, rng.uniform(0.3, 1.6))))
     blend = np.clip(host.plain + uptake * (host.enhanced - host.plain), 0, None)
     blend *= host.brain
     image = blend if where is None else ndimage.map_coordinates(blend, where, order=1)
-    inside = image > 0.02
-    white = (image > 0.85) & (image < 1.15)
-    tissues = np.where(inside, np.where(white, Tissue.WHITE, Tissue.CORTEX), Tissue.AIR).astype(np.uint8)
+    tissues = _tissues_of_scan(image)
+    white = tissues == Tissue.WHITE
     sparse = blend[::4, ::4, ::4]
     return _Anatomy(image.copy(), tissues, white, sparse, sparse > 0)
 
@@ -166,8 +173,7 @@ def make_scene(
     if made_of_labels and rng.random() >= options.stripped:
         closed = np.asarray(ndimage.binary_closing(intracranial, iterations=2)) | intracranial
         return Scene(seen, truth, closed, foreground_statistics(it.sparse))
-    inside = intracranial | (it.tissues == Tissue.SINUS) if rng.random() < 0.7 else intracranial
-    kept: Mask = stripped_brain(rng, inside) if made_of_labels else intracranial
+    kept = stripped_brain(rng, allowed if rng.random() < 0.7 else intracranial) if made_of_labels else allowed
     kept = np.asarray(kept | ndimage.binary_dilation(truth > 0))
     statistics = foreground_statistics(np.where(it.sparse_brain, np.maximum(it.sparse, 1e-3), 0).astype(np.float32))
     return Scene(np.where(kept, seen, np.float32(0)), truth, kept, statistics)

@@ -75,10 +75,10 @@ def draw_shape(rng: np.random.Generator, shape: Shape, centre: tuple[int, int, i
             away *= radius * rng.uniform(0.5, 0.9) / np.linalg.norm(away)
             depth = np.maximum(depth, _ball(rng, list(offsets), start + away, radius * rng.uniform(0.35, 0.7)))
     local: Shape = depth.shape
-    roughness = rng.uniform(0.02, 0.16)
+    roughness = rng.uniform(0.02, 0.24)
     depth += radius * roughness * smooth_field(rng, local, max(radius * 0.7, 1.5))
     if radius > 4:
-        depth += radius * roughness * 0.4 * smooth_field(rng, local, max(radius * 0.25, 1.5))
+        depth += radius * roughness * 0.5 * smooth_field(rng, local, max(radius * 0.25, 1.5))
     thickness = log_uniform(rng, 0.8, max(0.55 * radius, 1.0))
     uneven = 1 + rng.uniform(0.1, 0.8) * smooth_field(rng, local, max(radius * 0.6, 2.0))
     return LesionShape(box, depth, np.clip(thickness * uneven, 0, None), radius, draw_kind(rng, diameter))

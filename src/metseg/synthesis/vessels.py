@@ -50,7 +50,7 @@ def draw_sinuses(
     """
     shape: Shape = image.shape
     if rng.random() < 0.6:  # bands and patches along the inner side of the skull
-        depth = int(rng.integers(1, 5))
+        depth = int(rng.integers(1, 9))
         rim = intracranial & ~ndimage.binary_erosion(intracranial, iterations=depth, border_value=1)
         rim &= smooth_field(rng, shape, rng.uniform(8, 24)) > rng.uniform(0.2, 1.4)
         grain = 1 + rng.uniform(0, 0.2) * smooth_field(rng, shape, 3)

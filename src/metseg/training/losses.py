@@ -11,43 +11,44 @@ def soft_dice_loss(probability: Tensor, target: Tensor, smooth: float = 10.0) ->
     return 1 - (2 * overlap + smooth) / ((probability**2).sum() + (target**2).sum() + smooth)
 
 
-def lesion_weights(instances: Tensor, power: float, limit: float) -> Tensor:
-    """Weights (same shape) that let small lesions count: a lesion's voxels weigh (mean volume / its volume)^power.
+def lesion_weights(instances: Tensor) -> Tensor:
+    """Weights (same shape) that let small lesions count: (500 voxels / their volume)^0.35, 0.3 to 4; 0 elsewhere.
 
     Args:
         instances: whole numbers, 0 for background, one number a lesion in each sample (n, i, j, k).
-        power: 0 weighs voxels alike, 1 weighs lesions alike.
-        limit: largest weight.
     """
     weights = torch.zeros(instances.shape, device=instances.device)
     for sample, own in zip(instances, weights, strict=True):
         volumes = torch.bincount(sample.flatten().long()).float()
-        if volumes[1:].sum() > 0:
-            per_lesion = (500.0 / volumes.clamp(min=1)).pow(power).clamp(0.3, limit)
-            per_lesion[0] = 0
-            own.copy_(per_lesion[sample.long()])
+        per_lesion = (500.0 / volumes.clamp(min=1)).pow(0.35).clamp(0.3, 4.0)
+        per_lesion[0] = 0
+        own.copy_(per_lesion[sample.long()])
     return weights
 
 
-def lesion_loss(logits: Tensor, instances: Tensor, hard_share: float) -> Tensor:
-    """Soft Dice + cross-entropy whose positives and negatives are averaged apart, + the hardest negatives.
+def lesion_loss(logits: Tensor, instances: Tensor, *, balanced: bool) -> Tensor:
+    """Soft Dice + cross-entropy.
 
     Args:
         logits: (n, i, j, k).
         instances: (n, i, j, k), lesion numbers.
-        hard_share: weight of the hardest negatives; start with 0, raise it when the model has begun to learn.
+        balanced: average the cross-entropy of lesions and of background apart. A young model needs that, or it calls
+            everything background; but it also says "lesion" of what is one in fifty times. Otherwise a voxel is a
+            voxel, and the sum is divided by the lesions' weight and a fiftieth of the background's, so that a false
+            lesion costs about as much as a missed one.
     """
     target = (instances > 0).float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    weights = lesion_weights(instances, power=0.35, limit=4.0)
-    negative = entropy * (1 - target)
-    loss = soft_dice_loss(logits.sigmoid(), target) + negative.sum() / (1 - target).sum()
-    if weights.sum() > 0:
-        loss = loss + 0.5 * (entropy * weights).sum() / weights.sum()
-    if hard_share > 0:
-        count = max(int(target.sum()), 500)
-        loss = loss + hard_share * negative.flatten().topk(min(count, negative.numel())).values.mean()
-    return loss
+    weights, background = lesion_weights(instances), 1 - target
+    if balanced:
+        entropy = (
+            0.5 * (entropy * weights).sum() / weights.sum().clamp(min=1)
+            + (entropy * background).sum() / background.sum()
+        )
+    else:
+        weights = weights.clamp(min=1) * target
+        entropy = (entropy * (weights + background)).sum() / (weights + 0.02 * background).sum()
+    return soft_dice_loss(logits.sigmoid(), target) + entropy
 
 
 def brain_loss(logits: Tensor, brain: Tensor) -> Tensor:

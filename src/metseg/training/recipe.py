@@ -17,15 +17,12 @@ class Recipe(Options):
         patch: voxels (1 mm) along an edge of the cubic patches.
         batch: patches a step.
         steps: optimiser steps in all.
-        minutes: stop early, the learning rate brought down in time, after this much wall-clock time; 0: no limit.
         learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine.
-        drop_at: step from which the rate starts anew at ``drop_to`` and falls as a cosine over the steps left; None
-            for no drop.
-        drop_to: see ``drop_at``.
+        balanced_until: step up to which lesions and background weigh alike, see ``lesion_loss``.
         widths: features of the network, see ``CompactUNet``.
         label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
             from real scans.
-        hard_from: step from which the hardest negatives count.
+        fix_norm_from: step from which batch normalisation uses its running averages, as it will in use; None: never.
         stripped: share of label-map scenes without skull.
     """
 
@@ -33,15 +30,13 @@ class Recipe(Options):
     patch: int = 96
     batch: int = 2
     steps: int = 4000
-    minutes: float = 0
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     warmup: int = 50
-    drop_at: int | None = None
-    drop_to: float = 8e-4
+    balanced_until: int = 150
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     label_share: float = 0.55
     made_share: float = 0.1
-    hard_from: int = 300
+    fix_norm_from: int | None = None
     stripped: float = 0.6
 
 

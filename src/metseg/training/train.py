@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -27,14 +28,10 @@ _SAVE_EVERY = 100
 _LOG_EVERY = 20
 
 
-def learning_rate(recipe: Recipe, step: int, elapsed_min: float) -> float:
-    """Warm-up, then a cosine over the steps or the minutes, whichever runs out first; perhaps a drop on the way."""
-    highest, done = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup), step / recipe.steps
-    if recipe.drop_at is not None and step >= recipe.drop_at:
-        highest, done = recipe.drop_to, (step - recipe.drop_at) / (recipe.steps - recipe.drop_at)
-    if recipe.minutes:
-        done = max(done, elapsed_min / recipe.minutes)
-    return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """A warm-up, then a cosine down to a hundredth."""
+    falling = 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1.0)))
+    return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * falling)
 
 
 class Averaged:
@@ -72,8 +69,15 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
 
-def train(recipe: Recipe, data: Path, out: Path, workers: int) -> None:
+def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | None = None) -> None:
     """Run, or go on with, the training that ``recipe`` describes; checkpoints and log go to ``out``.
+
+    Args:
+        recipe: the dials.
+        data: folder of the hosts.
+        out: folder of the run.
+        workers: processes that make scenes; they do not change the result.
+        start: weights (safetensors, as a bundle holds them) that a new run starts from; None for random ones.
 
     Raises:
         ConfigError: ``out`` holds a run of another recipe.
@@ -84,6 +88,8 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int) -> None:
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = CompactUNet(widths=recipe.widths).to(device, memory_format=torch.channels_last_3d)
+    if start is not None:
+        network.load_state_dict(load_file(start))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
     averaged = Averaged(network)
     step, before_min = 0, 0.0
@@ -110,44 +116,49 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int) -> None:
 
     with (out / "log.csv").open("a", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
-        recent: list[tuple[float, float, float]] = []
+        recent: list[tuple[float, float, int, int, int]] = []
         for batch in loader:
-            recent.append(_one_step(network, optimiser, [b.to(device) for b in batch], recipe, step, elapsed_min()))
+            recent.append(_one_step(network, optimiser, [b.to(device) for b in batch], recipe, step))
             averaged.update(network)
             step += 1
             if step % _LOG_EVERY == 0:
-                means = [sum(column) / len(recent) for column in zip(*recent, strict=True)]
+                lesions, brains, found, called, present = (sum(column) for column in zip(*recent, strict=True))
+                dice = 2 * found / max(called + present, 1)
+                means = (lesions / len(recent), brains / len(recent), dice, called / max(present, 1))
                 rows.writerow([step, f"{elapsed_min():.2f}", *(f"{m:.4f}" for m in means)])
                 file.flush()
                 recent.clear()
             if step % _SAVE_EVERY == 0:
                 save()
-            if step >= recipe.steps or (recipe.minutes and elapsed_min() >= recipe.minutes):
-                break
     save()
 
 
 def _one_step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, batch: list[Tensor], recipe: Recipe, step: int, minutes: float
-) -> tuple[float, float, float]:
-    """One optimiser step; returns lesion loss, brain loss, and the batch's hard Dice of lesions."""
+    network: nn.Module, optimiser: torch.optim.Optimizer, batch: list[Tensor], recipe: Recipe, step: int
+) -> tuple[float, float, int, int, int]:
+    """One optimiser step; returns lesion loss, brain loss, and voxels found, called lesion and present."""
     image, instances, brain = batch
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, step, minutes)
+    network.train()
+    if recipe.fix_norm_from is not None and step >= recipe.fix_norm_from:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.eval()
     logits = network(image.contiguous(memory_format=torch.channels_last_3d))
-    lesions = lesion_loss(logits[:, 0], instances, hard_share=0.15 if step >= recipe.hard_from else 0.0)
+    lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
     brains = brain_loss(logits[:, 1], brain)
     loss = lesions + 0.3 * brains
     if not torch.isfinite(loss):
         raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate.")
-    optimiser.zero_grad(set_to_none=True)
+    network.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(recipe, step)
     optimiser.step()
     with torch.no_grad():
         found, truth = logits[:, 0] > 0, instances > 0
-        dice = (2 * (found & truth).sum() + 1) / (found.sum() + truth.sum() + 1)
-    return lesions.item(), brains.item(), dice.item()
+        counts = [int(mask.sum()) for mask in (found & truth, found, truth)]
+    return lesions.item(), brains.item(), counts[0], counts[1], counts[2]
 
 
 def main() -> None:
@@ -156,13 +167,14 @@ def main() -> None:
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder with hosts_labels/ and hosts_t1c/open_ms/")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--start", type=Path, help="weights.safetensors of a bundle to start from")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0: as many as there are cores")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
     if given.threads:
         torch.set_num_threads(given.threads)
-    train(read_recipe(given.recipe), given.data, given.out, given.workers)
+    train(read_recipe(given.recipe), given.data, given.out, given.workers, given.start)
 
 
 if __name__ == "__main__":
