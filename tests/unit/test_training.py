@@ -5,8 +5,11 @@ import math
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the train extra)")
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 from metseg.core.errors import ConfigError  # noqa: E402
+from metseg.engines.bundle import sha256_of  # noqa: E402
+from metseg.networks.compact_unet import CompactUNet  # noqa: E402
 from metseg.synthesis.head import make_head  # noqa: E402
 from metseg.training import train as loop  # noqa: E402
 from metseg.training.losses import lesion_loss, lesion_weights, soft_dice_loss  # noqa: E402
@@ -77,6 +80,10 @@ def test_the_rate_warms_up_and_falls():
     assert loop.learning_rate(recipe, 0) == pytest.approx(0.2, rel=1e-3)
     assert loop.learning_rate(recipe, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
     assert loop.learning_rate(recipe, 1000) == pytest.approx(0.02)
+    dropping = Recipe(steps=1000, warmup=10, learning_rate=2.0, drop_at=600, drop_to=0.5)
+    assert loop.learning_rate(dropping, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
+    assert loop.learning_rate(dropping, 600) == pytest.approx(0.5)
+    assert loop.learning_rate(dropping, 800) == pytest.approx(0.5 * (0.01 + 0.99 * 0.5), rel=1e-6)
 
 
 def test_scenes_do_not_depend_on_where_one_starts():
@@ -114,3 +121,19 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
     with pytest.raises(ConfigError, match="another recipe"):
         loop.train(recipe.model_copy(update={"seed": 2}), tmp_path, tmp_path / "parts", workers=0)
+
+
+def test_a_run_starts_from_the_weights_of_its_recipe_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
+    path = tmp_path / "weights.safetensors"
+    given = CompactUNet(widths=(4, 4, 4)).state_dict()
+    save_file(given, path)
+    recipe = Recipe(steps=1, batch=1, patch=32, widths=(4, 4, 4), learning_rate=0.0, fix_norm_from=0, made_share=1.0)
+    with pytest.raises(ConfigError, match=r"starts from random weights, but --start gives [0-9a-f]{64}"):
+        loop.train(recipe, tmp_path, tmp_path / "run", workers=0, start=path)
+    wanting = recipe.model_copy(update={"start_sha256": sha256_of(path)})
+    with pytest.raises(ConfigError, match="but --start gives none"):
+        loop.train(wanting, tmp_path, tmp_path / "other", workers=0)
+    loop.train(wanting, tmp_path, tmp_path / "third", workers=0, start=path)
+    made = torch.load(tmp_path / "third" / "checkpoint.pt", weights_only=True)["network"]
+    assert all(torch.equal(made[key], given[key]) for key in given)

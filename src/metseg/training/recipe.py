@@ -14,10 +14,13 @@ class Recipe(Options):
 
     Args (units in the names where there are any):
         seed: of everything: weights, scenes, order.
+        start_sha256: of the weights that a run starts from; None: from random ones.
         patch: voxels (1 mm) along an edge of the cubic patches.
         batch: patches a step.
         steps: optimiser steps in all.
-        learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine.
+        learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine over all ``steps``.
+        drop_at: step from which the rate is a new cosine, from ``drop_to`` down over the steps left; None: never.
+        drop_to: see ``drop_at``.
         balanced_until: step up to which lesions and background weigh alike, see ``lesion_loss``.
         widths: features of the network, see ``CompactUNet``.
         label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
@@ -27,11 +30,14 @@ class Recipe(Options):
     """
 
     seed: int = 1
+    start_sha256: str | None = None
     patch: int = 96
     batch: int = 2
     steps: int = 4000
     learning_rate: float = 6e-3
     warmup: int = 50
+    drop_at: int | None = None
+    drop_to: float = 7e-4
     balanced_until: int = 150
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
     label_share: float = 0.55

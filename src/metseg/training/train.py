@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from metseg.core.errors import ConfigError
+from metseg.engines.bundle import sha256_of
 from metseg.networks.compact_unet import CompactUNet
 from metseg.synthesis.hosts import read_hosts
 from metseg.training.losses import brain_loss, lesion_loss
@@ -29,9 +30,12 @@ _LOG_EVERY = 20
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """A warm-up, then a cosine down to a hundredth."""
-    falling = 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1.0)))
-    return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * falling)
+    """A warm-up and a cosine down to a hundredth; perhaps a drop on the way, and another cosine."""
+    start, highest = 0, recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup)
+    if recipe.drop_at is not None and step >= recipe.drop_at:
+        start, highest = recipe.drop_at, recipe.drop_to
+    falling = 0.5 * (1 + math.cos(math.pi * min((step - start) / (recipe.steps - start), 1.0)))
+    return highest * (0.01 + 0.99 * falling)
 
 
 class Averaged:
@@ -69,6 +73,18 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
 
+def _load_start(network: nn.Module, recipe: Recipe, start: Path | None) -> None:
+    """Load the weights that ``recipe`` starts from, and no others."""
+    found = None if start is None else sha256_of(start)
+    if found != recipe.start_sha256:
+        raise ConfigError(
+            f"The recipe starts from {recipe.start_sha256 or 'random weights'}, but --start gives {found or 'none'}.",
+            hint="Give with --start the weights.safetensors of that SHA-256, or leave start_sha256 out of the recipe.",
+        )
+    if start is not None:
+        network.load_state_dict(load_file(start))
+
+
 def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | None = None) -> None:
     """Run, or go on with, the training that ``recipe`` describes; checkpoints and log go to ``out``.
 
@@ -77,10 +93,10 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         data: folder of the hosts.
         out: folder of the run.
         workers: processes that make scenes; they do not change the result.
-        start: weights (safetensors, as a bundle holds them) that a new run starts from; None for random ones.
+        start: weights (safetensors, as a bundle holds them) that a new run starts from, where its recipe wants some.
 
     Raises:
-        ConfigError: ``out`` holds a run of another recipe.
+        ConfigError: ``out`` holds a run of another recipe, or ``start`` is not what the recipe starts from.
         InputError: ``data`` holds no hosts.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -88,8 +104,6 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = CompactUNet(widths=recipe.widths).to(device, memory_format=torch.channels_last_3d)
-    if start is not None:
-        network.load_state_dict(load_file(start))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
     averaged = Averaged(network)
     step, before_min = 0, 0.0
@@ -101,6 +115,9 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         averaged.state, averaged.updates = saved["averaged"], saved["step"]
         step, before_min = saved["step"], saved["elapsed_min"]
         log.info("going on from step %d", step)
+    else:
+        _load_start(network, recipe, start)
+        averaged = Averaged(network)
     scenes = SceneDataset(read_hosts(data), recipe, first=step * recipe.batch)
     loader = DataLoader(scenes, batch_size=recipe.batch, num_workers=workers, prefetch_factor=4 if workers else None)
     started = time.monotonic()
