@@ -203,10 +203,22 @@ def test_missing_and_unmatched_cases(tmp_path):
     assert (lost["status"], lost["seed"]["dice"], lost["field"]["dice"], lost["field"]["f1"]) == ("missing", 0, 0, 0)
     assert lost["brats2023"]["ET"]["LesionWise_Score_HD95"] == 374
     assert lost["brats2025"]["lesionwise_hd95_mean_et"] == 373
-    assert "1 of 2 predictions are missing and count as failures." in result.stderr
+    assert "1 of 2 predictions is missing: a failure each, and in every mean." in result.stderr
     refused = metseg("evaluate", predictions, references, "--missing", "refuse")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "1 of 2 references have no prediction: gone." in refused.stderr
+
+
+def test_a_missing_prediction_does_not_take_the_froc_away(folders, tmp_path):
+    for name in ("anna_1", "ben_1"):
+        for kind in ("pred", "prob"):
+            path = tmp_path / f"{name}_{kind}.nii.gz"
+            path.symlink_to(folders / "preds" / path.name)
+    options = ("--prob-suffix", "_prob", "--profile", "field", *QUICK, "--json")
+    told = json.loads(metseg("evaluate", tmp_path, folders / "refs", *options).stdout)
+    assert told["missing_predictions"] == ["anna_2"]
+    assert told["cohort"]["field"]["froc"]["sensitivities"] == [pytest.approx(2 / 6)]
+    assert told["cohort"]["field"]["froc"]["rates"] == [pytest.approx(2 / 3)]
 
 
 def test_a_case_that_fails_stops_no_other(tmp_path):

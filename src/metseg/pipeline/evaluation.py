@@ -122,14 +122,15 @@ def _warnings(
     found: Pairing, judged: Sequence[JudgedCase], failures: Sequence[FailedCase], options: JudgeOptions
 ) -> list[str]:
     warnings = []
+    total = len(found.pairs)
     if failures:
-        warnings.append(
-            f"{len(failures)} of {len(found.pairs)} cases could not be judged and are in no mean; see failures."
-        )
+        warnings.append(f"{len(failures)} of {total} cases could not be judged and are in no mean; see failures.")
     if found.missing:
-        warnings.append(f"{len(found.missing)} of {len(found.pairs)} predictions are missing and count as failures.")
+        lost = len(found.missing)
+        warnings.append(f"{lost} of {total} predictions {_are(lost)} missing: a failure each, and in every mean.")
     if found.unmatched:
-        warnings.append(f"{len(found.unmatched)} predictions have no reference and were not judged.")
+        extra = len(found.unmatched)
+        warnings.append(f"{_counted(extra, 'prediction')} without a reference {_were(extra)} not judged.")
     values = {value for case in judged for value in case.values}
     if options.labels == "brats" and values == {1}:
         warnings.append(
@@ -138,5 +139,17 @@ def _warnings(
         )
     unsure = sum("WARNING" in note for case in judged for note in case.notes)
     if unsure:
-        warnings.append(f"Readers had {unsure} doubts about geometry or content of files; see the notes of the cases.")
+        warnings.append(f"Readers had {_counted(unsure, 'doubt')} about files; see the notes of the cases.")
     return warnings
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +11,8 @@ from metseg.config.evaluation import JudgeOptions
 from metseg.evaluate import field as field_profile
 from metseg.evaluate import seed as seed_profile
 from metseg.evaluate.brats2025 import aggregate
+from metseg.evaluate.calibration import reliability_sums
+from metseg.evaluate.field import FieldCase
 from metseg.pipeline.judge_case import JudgedCase
 
 _BY_REGION: Final = ("brats2023", "brats2024", "brats2024_legacy", "surface", "panoptic")
@@ -34,10 +37,24 @@ def summarise_cohort(cases: Sequence[JudgedCase], options: JudgeOptions) -> dict
     seeds = [(case.patient, case.judgement.seed) for case in cases if case.judgement.seed is not None]
     if seeds:
         cohort["seed"] = seed_profile.summarise(seeds, options.seed)
-    fields = [(case.patient, case.judgement.field) for case in cases if case.judgement.field is not None]
+    fields = _field_cases(cases, options)
     if fields:
         cohort["field"] = field_profile.summarise(fields, options.field)
     return cohort
+
+
+def _field_cases(cases: Sequence[JudgedCase], options: JudgeOptions) -> list[tuple[str, FieldCase]]:
+    """Patient and score of each case.
+
+    FROC needs probabilities of every case. Where all predictions have them, a missing one counts as having called
+    nothing likely, so that its lesions are never found instead of taking the whole curve away.
+    """
+    found = [(case.patient, case.missing, case.judgement.field) for case in cases if case.judgement.field is not None]
+    given = [score.reliability is not None for _, missing, score in found if not missing]
+    if not (given and all(given)):
+        return [(patient, score) for patient, _, score in found]
+    nothing = reliability_sums(np.zeros(0), np.zeros(0, dtype=bool), options.field.calibration_bins)
+    return [(patient, replace(score, reliability=nothing) if missing else score) for patient, missing, score in found]
 
 
 def _over(blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -51,11 +51,11 @@ def headline(document: Document) -> str:
     counts = document["counts"]
     parts = [f"{counts['judged']} of {counts['references']} cases were judged"]
     if counts["missing"]:
-        parts.append(f"{counts['missing']} predictions are missing and count as failures")
+        parts.append(f"missing predictions, counted as failures: {counts['missing']}")
     if counts["failed"]:
-        parts.append(f"{counts['failed']} could not be judged and are in no mean")
+        parts.append(f"cases that could not be judged, in no mean: {counts['failed']}")
     if counts["unmatched_predictions"]:
-        parts.append(f"{counts['unmatched_predictions']} predictions have no reference")
+        parts.append(f"predictions without a reference: {counts['unmatched_predictions']}")
     return "; ".join(parts) + "."
 
 

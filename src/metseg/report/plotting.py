@@ -18,7 +18,7 @@ FAINT: Final = "#59626e"
 PALETTE: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _PANEL_INCHES: Final = (4.6, 3.4)
 _DPI: Final = 150
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {  # newer versions of matplotlib want each key as a literal
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.right": False,

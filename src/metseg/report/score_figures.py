@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from metseg.report.plotting import ACCENT, FAINT, INK, MAIN, SECOND, Drawn, draw
@@ -35,7 +36,7 @@ def draw_figures(document: Document) -> dict[str, Drawn]:
     if found is None:
         return {}
     return {
-        name: draw(lambda axes, plot=plot: plot.paint(document, axes), plot.title, plot.alt, plot.panels)
+        name: draw(partial(plot.paint, document), plot.title, plot.alt, plot.panels)
         for name, plot in _PLOTS.items()
         if _has_numbers(name, document, found)
     }
