@@ -3,9 +3,10 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Final
 
 from metseg.config.evaluation import JudgeOptions
@@ -74,7 +75,8 @@ def _run(
                 # No more than there are workers, so that few cases are under suspicion when one dies.
                 while waiting and len(running) < workers:
                     index = waiting[-1]
-                    running[pool.submit(judge, pairs[index], options)] = index
+                    with _interrupts_wait():
+                        running[pool.submit(judge, pairs[index], options)] = index
                     waiting.pop()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     outcome = _outcome(future, pairs[running[future]])
@@ -110,12 +112,17 @@ def _suspects(running: dict[Future[Outcome], int], done: Callable[[int, Outcome]
 
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Spawned, because a copy of a process that has threads can start with a lock that nobody will open.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of the terminal: the one that started the others decides what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Processes started in this block never hear Ctrl-C, which reaches all of a terminal: we decide what it means."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _died(pair: CasePair) -> FailedCase:

@@ -50,7 +50,7 @@ def _figure(drawn: Drawn | None) -> dict[str, Any] | None:
     if drawn is None:
         return None
     uri = f"data:image/png;base64,{b64encode(drawn.png).decode()}"
-    return {"uri": uri, "width": drawn.width // 2, "height": drawn.height // 2, "alt": drawn.alt}
+    return {"uri": uri, "width": drawn.width * 2 // 3, "height": drawn.height * 2 // 3, "alt": drawn.alt}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -36,6 +36,8 @@ _CHALLENGES: Final = (
         "BraTS-METS 2024",
         ("LesionWise_Score_Dice", "LesionWise_Score_HD95", "LesionWise_Score_NSD @ 0.5", "LesionWise_Score_NSD @ 1.0"),
     ),
+)
+_SURFACE: Final = (
     ("surface", "Whole regions, surface elements", ("voxel_dice", "nsd_0.5mm", "nsd_1mm", "hd95", "hd100")),
 )
 _OVER_CASES: Final = (
@@ -64,8 +66,9 @@ def sections(document: Document) -> list[Section]:
     return [
         *(Section(*parts) for parts in field_sections(document)),
         *_seed(document),
-        *_challenges(document),
+        *_by_region(document, _CHALLENGES),
         *_brats2025(document),
+        *_by_region(document, _SURFACE),
         *_panoptic(document),
         *_cases(document),
         *_failures(document),
@@ -91,8 +94,8 @@ def _seed(document: Document) -> Iterator[Section]:
     )
 
 
-def _challenges(document: Document) -> Iterator[Section]:
-    for key, title, names in _CHALLENGES:
+def _by_region(document: Document, wanted: Sequence[tuple[str, str, tuple[str, ...]]]) -> Iterator[Section]:
+    for key, title, names in wanted:
         regions = document["cohort"].get(key)
         if regions is None:
             continue
@@ -120,8 +123,9 @@ def _brats2025(document: Document) -> Iterator[Section]:
 def _official(rows: Document, column: str) -> str:
     if rows["mean"][column] == "NaN":
         return "not defined in any case"
+    spread = "" if rows["std"][column] == "NaN" else f" ± {number(rows['std'][column])}"
     middle = f"; {number(rows['median'][column])}" if "median" in rows else ""
-    return f"{number(rows['mean'][column])} ± {number(rows['std'][column])}{middle}"
+    return f"{number(rows['mean'][column])}{spread}{middle}"
 
 
 def _panoptic(document: Document) -> Iterator[Section]:
