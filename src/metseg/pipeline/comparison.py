@@ -172,8 +172,8 @@ def _warnings(documents: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if absent:
             warnings.append(f"Run {name} lacks {absent} of {len(known)} cases; they are left out for every run.")
         if document["missing_predictions"]:
-            count = len(document["missing_predictions"])
-            warnings.append(f"In run {name} {count} predictions are missing and count as failures.")
+            lost, total = len(document["missing_predictions"]), document["counts"]["references"]
+            warnings.append(f"In run {name} {lost} of {total} predictions are missing: a failure each.")
     hashes = [{case: v["input"]["reference_sha256"] for case, v in d["cases"].items()} for d in documents.values()]
     differing = {case for some in hashes for case in some if any(o.get(case, some[case]) != some[case] for o in hashes)}
     if differing:

@@ -19,17 +19,18 @@ def draw_comparison(document: Mapping[str, Any]) -> Drawn:
     found = document["comparison"]
     metrics = found["metrics"][:_MOST_PANELS]
     pairs = len(found["differences"]) // max(1, len(found["metrics"]))
-    inches = (3.0, 1.3 + 0.3 * pairs)
-    return draw(lambda panels: _paint(found, metrics, panels), "Paired differences", _ALT, max(1, len(metrics)), inches)
+    inches = (3.9, 0.9 + 0.3 * pairs)
+    panels = max(1, len(metrics))
+    return draw(lambda axes: _paint(found, metrics, axes), "Paired differences", _ALT, panels, inches)
 
 
 def _paint(found: Mapping[str, Any], metrics: Sequence[str], panels: "Sequence[Axes]") -> None:
-    for place, (axes, metric) in enumerate(zip(panels, metrics)):
+    for axes, metric in zip(panels, metrics):
         differences = [each for each in found["differences"] if each["metric"] == metric]
         for height, each in enumerate(differences):
             _point(axes, height, each)
         axes.axvline(0, color=FAINT, linewidth=1, linestyle="--")
-        names = [f"{each['second']} − {each['first']}" if place == 0 else "" for each in differences]
+        names = [f"{each['second']} − {each['first']}" for each in differences]
         axes.set_yticks(range(len(differences)), [_plain(name) for name in names])
         axes.set_ylim(len(differences) - 0.4, -0.6)
         axes.set_xlabel(_plain(metric), fontsize=7)

@@ -58,6 +58,7 @@ def draw(
     alt: str,
     panels: int = 1,
     panel_inches: tuple[float, float] = _PANEL_INCHES,
+    columns: int = 2,
 ) -> Drawn:
     """Draw a figure.
 
@@ -65,18 +66,23 @@ def draw(
         paint: draws into as many pairs of axes as there are panels.
         title: above all of them.
         alt: what the figure shows, in words.
-        panels: side by side.
+        panels: how many.
         panel_inches: width and height of each.
+        columns: most panels side by side.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    across = min(panels, columns)
+    down = -(-panels // across)
     with rc_context(_STYLE):
-        figure = Figure(figsize=(panels * panel_inches[0], panel_inches[1]), layout="constrained")
+        figure = Figure(figsize=(across * panel_inches[0], down * panel_inches[1]), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, panels, squeeze=False)[0]
-        paint(list(axes))
+        axes = list(figure.subplots(down, across, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.set_axis_off()
+        paint(axes[:panels])
         figure.suptitle(title, fontsize=10, x=0.01, ha="left", fontweight="bold")
         png = _saved(figure, "png", metadata={"Software": None})
         svg = _saved(figure, "svg", metadata={"Date": None, "Creator": None})
