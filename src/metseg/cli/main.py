@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from metseg import __version__
+from metseg.cli.compare import compare_command
 from metseg.cli.demo import demo_command
+from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
 from metseg.cli.segment import segment_command
 
@@ -18,6 +20,8 @@ app = typer.Typer(
 )
 app.command("segment", no_args_is_help=True)(segment_command)
 app.command("demo", no_args_is_help=True)(demo_command)
+app.command("evaluate", no_args_is_help=True)(evaluate_command)
+app.command("compare", no_args_is_help=True)(compare_command)
 app.command("info")(info_command)
 
 

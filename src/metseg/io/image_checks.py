@@ -131,13 +131,13 @@ def scaled_float32(stored: NDArray[np.generic], slope: float = 1.0, intercept: f
 def checked_volume(
     name: str, array: NDArray[np.float32], grid: Grid, limits: Limits = DEFAULT_LIMITS
 ) -> tuple[Volume, tuple[str, ...]]:
-    """A volume whose values are finite and not all the same, and notes on what was repaired.
+    """A volume whose values are finite and, unless the limits allow it, not all the same; and what was repaired.
 
     Args:
         name: file name, for messages.
         array: (i, j, k); voxels that are NaN or infinite are set to 0 in place.
         grid: where the voxels lie.
-        limits: how many such voxels may be repaired.
+        limits: how many such voxels may be repaired, and whether all voxels may be alike.
 
     Raises:
         InputError: too many such voxels, or a constant image.
@@ -153,7 +153,7 @@ def checked_volume(
     if count:
         array[bad] = 0
         notes = (f"{name}: {count:,} voxels that were NaN or infinite were set to 0.",)
-    if array.min() == array.max():
+    if not limits.constant_allowed and array.min() == array.max():
         raise InputError(
             f"{name} is constant: every voxel has the value {float(array.flat[0]):g}.",
             hint="This is no scan; check that the right file was exported.",

@@ -27,6 +27,9 @@ class Limits(Options):
     max_spacing_mm: float = Field(default=10.0, gt=0)
     max_shear: float = Field(default=1e-3, gt=0, description="largest cosine between two voxel axes")
     max_nonfinite: float = Field(default=0.01, ge=0, lt=1, description="largest share of NaN and infinite voxels")
+    constant_allowed: bool = Field(default=False, description="may all voxels be alike, as in an empty label map")
 
 
 DEFAULT_LIMITS = Limits()
+# A label map may be small, cropped or empty, but every voxel of it must mean something.
+LABEL_LIMITS = Limits(min_size=1, max_nonfinite=0.0, constant_allowed=True)

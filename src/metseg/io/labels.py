@@ -1,0 +1,88 @@
+"""Read one label map or one probability map, for judging: as strict as with images, but empty maps are welcome."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.errors import InputError
+from metseg.core.volume import LabelMap, Volume
+from metseg.io.case_names import shown_name
+from metseg.io.image_file import ImageFile
+from metseg.io.limits import LABEL_LIMITS, Limits
+from metseg.io.nifti import read_nifti_image
+from metseg.io.other_formats import OTHER_SUFFIXES, read_other
+
+# Whole numbers up to this are exact in the readers' float32.
+_LARGEST_LABEL: Final = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """A label map as it came out of a file.
+
+    Args:
+        labels: uint8 or uint32 (i, j, k), and where it lies.
+        sha256: over the bytes of the file.
+        notes: what was repaired or doubted, a sentence each.
+    """
+
+    labels: LabelMap
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def read_labels(path: Path, limits: Limits = LABEL_LIMITS) -> LabelFile:
+    """Read a label map: NIfTI, MetaImage or NRRD.
+
+    Raises:
+        InputError: the file is refused, or holds a value that is no whole number from 0 on.
+    """
+    image = _read(path, limits)
+    return LabelFile(
+        LabelMap(_whole(image.volume.array, shown_name(path)), image.volume.grid), image.sha256, image.notes
+    )
+
+
+def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume, str]:
+    """Read a map of probabilities in [0, 1].
+
+    Returns:
+        The map, and the SHA-256 of its file.
+
+    Raises:
+        InputError: the file is refused, or holds a value outside [0, 1].
+    """
+    image = _read(path, limits)
+    low, high = float(image.volume.array.min()), float(image.volume.array.max())
+    if low < 0 or high > 1:
+        raise InputError(
+            f"{shown_name(path)} holds values from {low:g} to {high:g}, so they are no probabilities.",
+            hint="Give probabilities between 0 and 1, not logits or percentages.",
+        )
+    return image.volume, image.sha256
+
+
+def _read(path: Path, limits: Limits) -> ImageFile:
+    if path.name.lower().endswith(OTHER_SUFFIXES):
+        return read_other(path, limits)
+    return read_nifti_image(path, limits)
+
+
+def _whole(array: NDArray[np.float32], name: str) -> NDArray[Any]:
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or high > _LARGEST_LABEL:
+        raise InputError(
+            f"{name} holds values from {low:g} to {high:g}; labels are whole numbers from 0 on.",
+            hint="Give a label map, with 0 for background.",
+        )
+    labels = array.astype(np.uint8 if high <= np.iinfo(np.uint8).max else np.uint32)
+    if not np.array_equal(labels, array):
+        odd = float(array[labels != array][0])
+        raise InputError(
+            f"{name} holds {odd:g}, which is no whole number, so it is no label map.",
+            hint="Give the segmentation, not the probability; probabilities go beside it, with --prob-suffix.",
+        )
+    return labels
