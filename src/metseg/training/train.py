@@ -139,15 +139,18 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
             averaged.update(network)
             step += 1
             if step % _LOG_EVERY == 0:
-                lesions, brains, found, called, present = (sum(column) for column in zip(*recent, strict=True))
-                dice = 2 * found / max(called + present, 1)
-                means = (lesions / len(recent), brains / len(recent), dice, called / max(present, 1))
-                rows.writerow([step, f"{elapsed_min():.2f}", *(f"{m:.4f}" for m in means)])
+                rows.writerow([step, f"{elapsed_min():.2f}", *(f"{m:.4f}" for m in _summary(recent))])
                 file.flush()
                 recent.clear()
             if step % _SAVE_EVERY == 0:
                 save()
     save()
+
+
+def _summary(steps: list[tuple[float, float, int, int, int]]) -> tuple[float, float, float, float]:
+    """Of some steps: mean lesion and brain loss, Dice of all their voxels, voxels called lesion a voxel of lesion."""
+    lesions, brains, found, called, present = (sum(column) for column in zip(*steps, strict=True))
+    return lesions / len(steps), brains / len(steps), 2 * found / max(called + present, 1), called / max(present, 1)
 
 
 def _one_step(
