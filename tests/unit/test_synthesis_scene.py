@@ -54,6 +54,16 @@ def test_stripped_scenes_are_empty_outside_and_keep_every_lesion(head, seed):
     assert np.isfinite(scene.image).all()
 
 
+def test_pieces_from_anywhere_keep_the_skull_and_may_miss_the_brain(head):
+    options = SceneOptions(stripped=1.0, anywhere=1.0, count=3)
+    scenes = [make_scene(np.random.default_rng(seed), head, (40, 40, 40), options) for seed in range(12)]
+    shares = [float(scene.brain.mean()) for scene in scenes]
+    assert min(shares) == 0
+    assert max(shares) > 0.5
+    assert any((scene.image[~scene.brain] > 0.3).any() for scene in scenes)  # what lies outside is still there
+    assert not any(scene.truth[~scene.brain].any() for scene in scenes)
+
+
 def test_without_lesions_there_is_no_truth(head):
     assert not make_scene(np.random.default_rng(1), head, (40, 40, 40), SceneOptions(count=0)).truth.any()
 

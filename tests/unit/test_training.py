@@ -12,7 +12,7 @@ from metseg.engines.bundle import sha256_of  # noqa: E402
 from metseg.networks.compact_unet import CompactUNet  # noqa: E402
 from metseg.synthesis.head import make_head  # noqa: E402
 from metseg.training import train as loop  # noqa: E402
-from metseg.training.losses import lesion_loss, lesion_weights, soft_dice_loss  # noqa: E402
+from metseg.training.losses import lesion_loss, lesion_weights, scene_loss, soft_dice_loss  # noqa: E402
 from metseg.training.recipe import Recipe, read_recipe  # noqa: E402
 from metseg.training.scenes import SceneDataset  # noqa: E402
 
@@ -59,6 +59,30 @@ def test_the_loss_by_hand():
     assert apart == pytest.approx(dice + 0.5 * missed / 500 + false / 600, rel=1e-5)
     together = lesion_loss(logits, instances, balanced=False).item()
     assert together == pytest.approx(dice + (missed + false) / (500 + 0.02 * 600), rel=1e-5)
+
+
+def test_the_loss_by_scene_by_hand():
+    instances = torch.zeros(2, 10, 10, 11, dtype=torch.uint8)
+    instances[0, :, :, :1] = 1  # 100 voxels, each of weight √10, in 1000 of background; the second scene has none
+    logits = torch.where(instances > 0, math.log(1 / 3), 0.0)  # probability 1/4 in the lesion, 1/2 outside
+    weight = math.sqrt(10)
+    first = (100 * weight * math.log(4) + 1000 * math.log(2)) / (100 * weight + 0.02 * 1000)
+    dice = 1 - (2 * 25 + 10) / (100 / 16 + 1000 / 4 + 100 + 10)
+    second = math.log(2) / 0.02
+    assert scene_loss(logits, instances).item() == pytest.approx((first + dice + second) / 2, rel=1e-5)
+
+
+def test_by_scene_a_small_lesion_is_not_outweighed_by_a_large_one_elsewhere():
+    instances = torch.zeros(2, 24, 24, 24, dtype=torch.uint8)
+    instances[0, 2:22, 2:22, 2:22] = 1
+    instances[1, 4:8, 4:8, 4:8] = 1
+    right = torch.where(instances > 0, 6.0, -6.0)
+    without_small, without_large = right.clone(), right.clone()
+    without_small[1], without_large[0] = -6.0, -6.0
+    costs = [scene_loss(logits, instances) - scene_loss(right, instances) for logits in (without_small, without_large)]
+    assert costs[0] > 0.4 * costs[1]
+    whole = [lesion_loss(x, instances, balanced=False) for x in (right, without_small, without_large)]
+    assert whole[1] - whole[0] < 0.1 * (whole[2] - whole[0])
 
 
 @pytest.mark.parametrize("balanced", [True, False])

@@ -51,10 +51,21 @@ class _Anatomy:
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """How a scene may vary: ``bend`` the anatomy, ``stripped`` chance of no skull, ``count`` lesions (None: draw)."""
+    """How a scene may vary.
+
+    Args:
+        bend: the anatomy.
+        anywhere: chance that a piece of a label map lies anywhere in the head, skull kept, not around a point of
+            the brain.
+        stripped: chance of no skull, where the piece does not lie anywhere.
+        count: lesions; None: draw a number.
+        largest_mm: largest diameter of a lesion.
+        thick_slices: chance of slices 2–6 mm thick.
+    """
 
     bend: bool = True
     stripped: float = 0.6
+    anywhere: float = 0.0
     count: int | None = None
     largest_mm: float = 62.0
     thick_slices: float = 0.3
@@ -147,14 +158,16 @@ def make_scene(
     """
     options = options or SceneOptions()
     size: Shape = shape or host.brain.shape
+    made_of_labels = isinstance(host, LabelHost)
+    anywhere = made_of_labels and bool(options.anywhere) and rng.random() < options.anywhere
     where = None
     if shape is not None or options.bend:
         centre = (np.array(host.brain.shape) - 1) / 2
         if shape is not None:
-            brain = np.argwhere(host.brain[::4, ::4, ::4]) * 4
-            centre = brain[rng.integers(len(brain))] + rng.uniform(-8, 8, 3)
+            within = host.tissues > 0 if anywhere and isinstance(host, LabelHost) else host.brain
+            middles = np.argwhere(within[::4, ::4, ::4]) * 4
+            centre = middles[rng.integers(len(middles))] + rng.uniform(-8, 8, 3)
         where = _sampling(rng, size, centre)
-    made_of_labels = isinstance(host, LabelHost)
     it = _from_labels(rng, host, where) if isinstance(host, LabelHost) else _from_scan(rng, host, where)
     intracranial: Mask = np.isin(it.tissues, INTRACRANIAL)
     solid: Mask = np.isin(it.tissues, BRAIN)
@@ -170,7 +183,7 @@ def make_scene(
         rng, it.image, _SITES[it.tissues], allowed, it.white, brightest, count, largest=options.largest_mm
     )  # fmt: skip
     seen = scan(rng, it.image, options.thick_slices)
-    if made_of_labels and rng.random() >= options.stripped:
+    if anywhere or (made_of_labels and rng.random() >= options.stripped):
         closed = np.asarray(ndimage.binary_closing(intracranial, iterations=2)) | intracranial
         return Scene(seen, truth, closed, foreground_statistics(it.sparse))
     kept = stripped_brain(rng, allowed if rng.random() < 0.7 else intracranial) if made_of_labels else allowed

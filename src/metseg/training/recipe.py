@@ -27,6 +27,10 @@ class Recipe(Options):
             from real scans.
         fix_norm_from: step from which batch normalisation uses its running averages, as it will in use; None: never.
         stripped: share of label-map scenes without skull.
+        anywhere: share of label-map scenes that lie anywhere in the head, skull kept; ``stripped`` is of the others.
+        small_share: share of scenes whose lesions are all small, and twice as many.
+        by_scene: a loss for each scene, see ``scene_loss``; else one for the batch, see ``lesion_loss``.
+        brain_weight: of the brain's loss, the lesions' loss weighing 1.
     """
 
     seed: int = 1
@@ -44,6 +48,10 @@ class Recipe(Options):
     made_share: float = 0.1
     fix_norm_from: int | None = None
     stripped: float = 0.6
+    anywhere: float = 0.0
+    small_share: float = 0.0
+    by_scene: bool = False
+    brain_weight: float = 0.3
 
 
 def read_recipe(path: Path) -> Recipe:

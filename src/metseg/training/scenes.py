@@ -1,13 +1,17 @@
 """Training data made on the fly: step and seed decide each scene, whatever the number of workers."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from metseg.preprocess.normalise import ForegroundStatistics, normalise
+from metseg.synthesis.fields import log_uniform
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import Host, LabelHost, ScanHost
+from metseg.synthesis.metastases import draw_count
 from metseg.synthesis.scene import SceneOptions, make_scene
 from metseg.training.recipe import Recipe
 
@@ -35,6 +39,13 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return self.recipe.steps * self.recipe.batch - self.first
 
+    def _options(self, rng: np.random.Generator) -> SceneOptions:
+        recipe = self.recipe
+        options = SceneOptions(stripped=recipe.stripped, anywhere=recipe.anywhere)
+        if recipe.small_share and rng.random() < recipe.small_share:
+            options = replace(options, count=2 * draw_count(rng), largest_mm=log_uniform(rng, 5, 16))
+        return options
+
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([self.recipe.seed, self.first + index])
         share = rng.random()
@@ -42,9 +53,8 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         limits = (self.recipe.label_share, self.recipe.label_share + self.recipe.made_share)
         pool = kinds[np.searchsorted(limits, share, side="right")] or self.labels or self.made
         edge = self.recipe.patch
-        scene = make_scene(
-            rng, pool[rng.integers(len(pool))], (edge, edge, edge), SceneOptions(stripped=self.recipe.stripped)
-        )
+        host = pool[rng.integers(len(pool))]
+        scene = make_scene(rng, host, (edge, edge, edge), self._options(rng))
         image = normalise(scene.image, _jittered(rng, scene.statistics))
         parts = [np.ascontiguousarray(a) for a in (image[None], scene.truth, scene.brain)]
         return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])

@@ -19,7 +19,7 @@ from metseg.core.errors import ConfigError
 from metseg.engines.bundle import sha256_of
 from metseg.networks.compact_unet import CompactUNet
 from metseg.synthesis.hosts import read_hosts
-from metseg.training.losses import brain_loss, lesion_loss
+from metseg.training.losses import brain_loss, lesion_loss, scene_loss
 from metseg.training.recipe import Recipe, read_recipe
 from metseg.training.scenes import SceneDataset
 
@@ -73,16 +73,21 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
     path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
 
 
-def _load_start(network: nn.Module, recipe: Recipe, start: Path | None) -> None:
-    """Load the weights that ``recipe`` starts from, and no others."""
+def _check_start(recipe: Recipe, start: Path | None) -> None:
+    """Refuse weights other than those that ``recipe`` starts from."""
     found = None if start is None else sha256_of(start)
     if found != recipe.start_sha256:
         raise ConfigError(
             f"The recipe starts from {recipe.start_sha256 or 'random weights'}, but --start gives {found or 'none'}.",
             hint="Give with --start the weights.safetensors of that SHA-256, or leave start_sha256 out of the recipe.",
         )
+
+
+def _new_network(recipe: Recipe, start: Path | None) -> CompactUNet:
+    network = CompactUNet(widths=recipe.widths)
     if start is not None:
         network.load_state_dict(load_file(start))
+    return network
 
 
 def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | None = None) -> None:
@@ -99,15 +104,17 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         ConfigError: ``out`` holds a run of another recipe, or ``start`` is not what the recipe starts from.
         InputError: ``data`` holds no hosts.
     """
+    checkpoint = out / "checkpoint.pt"
+    if not checkpoint.exists():
+        _check_start(recipe, start)
     out.mkdir(parents=True, exist_ok=True)
     _keep_recipe(recipe, out / "recipe.json")
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = CompactUNet(widths=recipe.widths).to(device, memory_format=torch.channels_last_3d)
+    network = _new_network(recipe, start).to(device, memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
     averaged = Averaged(network)
     step, before_min = 0, 0.0
-    checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=device)
         network.load_state_dict(saved["network"])
@@ -115,9 +122,6 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         averaged.state, averaged.updates = saved["averaged"], saved["step"]
         step, before_min = saved["step"], saved["elapsed_min"]
         log.info("going on from step %d", step)
-    else:
-        _load_start(network, recipe, start)
-        averaged = Averaged(network)
     scenes = SceneDataset(read_hosts(data), recipe, first=step * recipe.batch)
     loader = DataLoader(scenes, batch_size=recipe.batch, num_workers=workers, prefetch_factor=4 if workers else None)
     started = time.monotonic()
@@ -164,9 +168,12 @@ def _one_step(
             if isinstance(module, nn.BatchNorm3d):
                 module.eval()
     logits = network(image.contiguous(memory_format=torch.channels_last_3d))
-    lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
+    if recipe.by_scene:
+        lesions = scene_loss(logits[:, 0], instances)
+    else:
+        lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
     brains = brain_loss(logits[:, 1], brain)
-    loss = lesions + 0.3 * brains
+    loss = lesions + recipe.brain_weight * brains
     if not torch.isfinite(loss):
         raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate.")
     network.zero_grad(set_to_none=True)
