@@ -7,7 +7,6 @@ import typer
 
 from metseg.cli import options as shared
 from metseg.cli.console import print_json, reported
-from metseg.core.errors import ConfigError
 
 
 def compare_command(
@@ -38,29 +37,21 @@ def compare_command(
 ) -> None:
     """Compare runs case by case: differences with intervals by patient, Wilcoxon's test, Holm's correction."""
     with reported(as_json=as_json, debug=debug):
-        from pydantic import ValidationError
-
+        from metseg.cli.checked import checked
         from metseg.evaluate.compare import CompareOptions
-        from metseg.pipeline.comparison import check_comparison_folder, compare, write_comparison
+        from metseg.io.output_folder import prepare_output_folder
+        from metseg.pipeline.comparison import NAMES, compare, write_comparison
         from metseg.report.comparison_tables import comparison_markdown
 
-        try:
-            options = CompareOptions.model_validate(
-                {
-                    "metrics": tuple(metric) if metric else None,
-                    "missing": missing,
-                    "holm_over": holm_over,
-                    "bootstrap": {"resamples": resamples, "seed": seed},
-                }
-            )
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"The option {where} is wrong: {first['msg']}.", hint="See metseg compare --help."
-            ) from error
+        values = {
+            "metrics": tuple(metric) if metric else None,
+            "missing": missing,
+            "holm_over": holm_over,
+            "bootstrap": {"resamples": resamples, "seed": seed},
+        }
+        options = checked(CompareOptions, values, command="compare")
         if out is not None:
-            check_comparison_folder(out, force=force)
+            prepare_output_folder(out, NAMES, force=force)
         document = compare(runs, options)
         if out is not None:
             write_comparison(document, out)

@@ -40,7 +40,7 @@ def reported(*, as_json: bool = False, debug: bool = False) -> Iterator[None]:
             print_json({"error": failure, "exit_code": exit_code(error)})
         raise typer.Exit(exit_code(error)) from error
     except KeyboardInterrupt as error:
-        say_error("Interrupted; cases that were finished are kept, nothing is half-written.")
+        say_error("Interrupted; what was finished is kept, nothing is half-written.")
         raise typer.Exit(INTERRUPTED) from error
     finally:
         signal.signal(signal.SIGTERM, previous)

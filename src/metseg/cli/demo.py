@@ -62,17 +62,11 @@ def demo_command(
 
 def _write_study(folder: Path, seed: int) -> tuple[Path, Path]:
     """Paths of the image and its truth."""
-    from metseg.core.errors import InputError
     from metseg.io.nifti import write_nifti
+    from metseg.io.output_folder import make_output_folder
     from metseg.synthesis.demo import make_demo_study
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The output folder {folder.parent} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Choose a folder that you may write to, with -o.",
-        ) from error
+    make_output_folder(folder)
     image, truth = make_demo_study(seed)
     paths = folder / f"demo-{seed}.nii.gz", folder / f"demo-{seed}-truth.nii.gz"
     write_nifti(paths[0], image)

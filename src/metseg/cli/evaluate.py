@@ -60,10 +60,11 @@ def evaluate_command(
             missing=missing,
             resample_reference=resample_reference,
         )
+        from metseg.cli.checked import checked
         from metseg.io.pairs import PairOptions
 
         names = (("pred_suffix", pred_suffix), ("ref_suffix", ref_suffix), ("prob_suffix", prob_suffix))
-        pairing = PairOptions.model_validate({**dict(names), "patient_regex": patient_regex})
+        pairing = checked(PairOptions, {**dict(names), "patient_regex": patient_regex}, command="evaluate")
         _prepare(out, force=force)
         from metseg.pipeline.evaluation import evaluate
 
@@ -75,9 +76,10 @@ def evaluate_command(
 
 def _prepare(out: Path | None, *, force: bool) -> None:
     if out is not None:
-        from metseg.pipeline.judge_outputs import check_folder
+        from metseg.io.output_folder import prepare_output_folder
+        from metseg.pipeline.judge_outputs import NAMES
 
-        check_folder(out, force=force)
+        prepare_output_folder(out, NAMES, force=force)
 
 
 def _show(found: "Evaluation", out: Path | None, *, as_json: bool, quiet: bool, debug: bool) -> None:

@@ -110,8 +110,7 @@ def judge_options(
     Raises:
         ConfigError: a value that is wrong, named with its option.
     """
-    from pydantic import ValidationError
-
+    from metseg.cli.checked import checked
     from metseg.config.evaluation import JudgeOptions, brats2025_variant, wanted_profiles
 
     if more and not named:
@@ -125,13 +124,7 @@ def judge_options(
         "field": {**_given(field), **_given({"matching": rule}), **drawn},
         **_given(flags),
     }
-    try:
-        return JudgeOptions.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = str(first["msg"]).removeprefix("Value error, ")
-        raise ConfigError(f"The option {where} is wrong: {what}.", hint="See metseg evaluate --help.") from error
+    return checked(JudgeOptions, given, command="evaluate")
 
 
 def _rule(matching: str | None, assignment: str | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ Neither ever carries a patient's name, id or date.
 
 from typing import Final
 
+_DEBUG_HINT: Final = "Run again with --debug to see where, and tell the developers."
+
 
 class MetsegError(Exception):
     """Root of the tree: a message for a person, and a hint that says what to do."""
@@ -44,6 +46,20 @@ class ModelError(MetsegError):
 
 class InferenceError(MetsegError):
     """A model ran and failed."""
+
+
+def explained(error: BaseException) -> tuple[str, str]:
+    """A message and a hint for any error. The text of a foreign exception is kept out: it may quote a header."""
+    if isinstance(error, MetsegError):
+        return error.message, error.hint
+    if isinstance(error, MemoryError):
+        return (
+            "There was not enough memory for this case.",
+            "Use a machine with more memory, or let less run at a time.",
+        )
+    if isinstance(error, OSError):
+        return f"The system refused: {error.strerror or type(error).__name__}.", _DEBUG_HINT
+    return f"Something unexpected went wrong ({type(error).__name__}).", _DEBUG_HINT
 
 
 _CODES: Final[dict[type[MetsegError], tuple[int, int]]] = {

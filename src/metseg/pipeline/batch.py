@@ -5,10 +5,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Final
 
 from metseg.config.options import SegmentOptions
-from metseg.core.errors import MetsegError, exit_code
+from metseg.core.errors import exit_code, explained
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
@@ -16,7 +15,6 @@ from metseg.pipeline.case import run_case
 from metseg.pipeline.outcome import CaseOutcome
 
 _LOG = logging.getLogger(__name__)
-_DEBUG_HINT: Final = "Run again with --debug to see where, and tell the developers."
 OnOutcome = Callable[[CaseOutcome], None]
 
 
@@ -74,15 +72,7 @@ def _run_safely(
 
 
 def _failure(case: str, error: Exception, seconds: float) -> CaseOutcome:
-    """Say it in a sentence. The text of a foreign exception is kept out: it may quote a header."""
-    if isinstance(error, MetsegError):
-        message, hint = error.message, error.hint
-    elif isinstance(error, MemoryError):
-        message, hint = "There was not enough memory for this case.", "Use a machine with more memory."
-    elif isinstance(error, OSError):
-        message, hint = f"The system refused: {error.strerror or type(error).__name__}.", _DEBUG_HINT
-    else:
-        message, hint = f"Something unexpected went wrong ({type(error).__name__}).", _DEBUG_HINT
+    message, hint = explained(error)
     return CaseOutcome(
         case=case,
         state="failed",

@@ -67,27 +67,6 @@ def compare(runs: Sequence[Path], options: CompareOptions | None = None) -> dict
     return plain
 
 
-def check_comparison_folder(out: Path, *, force: bool = False) -> None:
-    """Make sure that a comparison can be written to a folder and takes nothing from the user.
-
-    Raises:
-        InputError: the folder cannot be made, or holds a file of a name that would be written (``force`` replaces it).
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The output folder {shown_name(out)} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Choose a folder that you may write to, with -o.",
-        ) from error
-    clashing = [name for name in NAMES if (out / name).exists()]
-    if clashing and not force:
-        raise InputError(
-            f"{clashing[0]} is in the output folder {shown_name(out)} already.",
-            hint="Choose another folder with -o, or replace it with --force.",
-        )
-
-
 def write_comparison(document: Mapping[str, Any], out: Path) -> None:
     """Write the comparison as JSON, Markdown, CSV and LaTeX, and the plot as PNG and SVG; each file whole or not.
 
@@ -95,6 +74,8 @@ def write_comparison(document: Mapping[str, Any], out: Path) -> None:
         MetsegError: a file cannot be written.
     """
     drawn = draw_comparison(document)
+    # While the files change, no comparison.json vouches for them.
+    (out / NAMES[0]).unlink(missing_ok=True)
     write_text(out / NAMES[1], comparison_markdown(document))
     write_text(out / NAMES[2], comparison_csv(document))
     write_text(out / NAMES[3], comparison_latex(document))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from metseg.core.errors import InputError
 from metseg.io.atomic import sync_folder
+from metseg.io.output_folder import unwritable
 from metseg.pipeline.manifest import MANIFEST, file_sha256, read_manifest
 
 
@@ -73,10 +74,7 @@ def result_folder(target: Path) -> Iterator[Path]:
             settle_leftovers(target)
             partial.mkdir()
         except OSError as error:
-            raise InputError(
-                f"The output folder {target.parent} cannot be written: {error.strerror or type(error).__name__}.",
-                hint="Choose a folder that you may write to, with -o.",
-            ) from error
+            raise unwritable(target.parent, error) from error
         yield partial
         _publish(partial, target)
     finally:

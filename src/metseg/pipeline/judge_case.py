@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metseg.config.evaluation import JudgeOptions
-from metseg.core.errors import InputError, MetsegError, exit_code
+from metseg.core.errors import InputError, exit_code, explained
 from metseg.core.grid import Grid
 from metseg.io.labels import LabelFile, read_labels, read_probability
 from metseg.io.pairs import CasePair
@@ -137,14 +137,7 @@ def _values(*arrays: NDArray[Any] | None) -> tuple[int, ...]:
 
 
 def failure(pair: CasePair, error: Exception) -> FailedCase:
-    """Say it in a sentence. The text of a foreign exception is kept out: it may quote a header."""
-    if isinstance(error, MetsegError):
-        message, hint = error.message, error.hint
-    elif isinstance(error, MemoryError):
-        message, hint = "There was not enough memory for this case.", "Use fewer processes at a time, with --jobs."
-    elif isinstance(error, OSError):
-        message, hint = f"The system refused: {error.strerror or type(error).__name__}.", "Check the file's rights."
-    else:
-        message, hint = f"Something unexpected went wrong ({type(error).__name__}).", "Run again with --debug."
+    """Say it in a sentence."""
+    message, hint = explained(error)
     details = "".join(traceback.format_exception(error))
     return FailedCase(pair.case, pair.patient, type(error).__name__, message, hint, exit_code(error), details)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from metseg.core.errors import InputError, MetsegError
+from metseg.core.errors import MetsegError
 from metseg.io.atomic import sync_folder, write_bytes, write_text
 from metseg.io.case_names import shown_name
 from metseg.io.evaluation_file import EVALUATION, evaluation_text
@@ -18,28 +18,10 @@ from metseg.report.score_figures import FIGURES, draw_figures
 TABLES: Final = ("cases.csv", "lesions.csv", "summary.md")
 PAGE: Final = "report.html"
 FIGURE_FOLDER: Final = "figures"
-_NAMES: Final = (*TABLES, PAGE, *(f"{FIGURE_FOLDER}/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")))
-
-
-def check_folder(out: Path, *, force: bool = False) -> None:
-    """Make sure that an evaluation can be written to a folder and takes nothing from the user.
-
-    Raises:
-        InputError: the folder cannot be made, or holds a file of a name that would be written (``force`` replaces it).
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The output folder {shown_name(out)} cannot be written: {error.strerror or type(error).__name__}.",
-            hint="Choose a folder that you may write to, with -o.",
-        ) from error
-    there = [name for name in (EVALUATION, *_NAMES) if (out / name).exists()]
-    if there and not force:
-        raise InputError(
-            f"{there[0]} is in the output folder {shown_name(out)} already.",
-            hint="Choose another folder with -o, or replace it with --force.",
-        )
+NAMES: Final = (
+    EVALUATION, *TABLES, PAGE,
+    *(f"{FIGURE_FOLDER}/{name}.{kind}" for name in FIGURES for kind in ("png", "svg")),
+)  # fmt: skip
 
 
 def write_evaluation(document: Mapping[str, Any], out: Path) -> list[str]:
@@ -55,7 +37,7 @@ def write_evaluation(document: Mapping[str, Any], out: Path) -> list[str]:
     try:
         (aside / FIGURE_FOLDER).mkdir(parents=True)
         _write(document, aside)
-        written = [name for name in (*_NAMES, EVALUATION) if (aside / name).exists()]
+        written = [name for name in reversed(NAMES) if (aside / name).exists()]
         _move(aside, out, written)
     except OSError as error:
         raise MetsegError(
@@ -84,7 +66,7 @@ def _write(document: Mapping[str, Any], folder: Path) -> None:
 def _move(aside: Path, out: Path, written: list[str]) -> None:
     # While the files change, no evaluation.json vouches for them.
     (out / EVALUATION).unlink(missing_ok=True)
-    for name in set(_NAMES) - set(written):
+    for name in set(NAMES) - set(written):
         (out / name).unlink(missing_ok=True)
     (out / FIGURE_FOLDER).mkdir(exist_ok=True)
     for name in written:

@@ -33,6 +33,7 @@ def _paint(found: Mapping[str, Any], metrics: Sequence[str], panels: "Sequence[A
         names = [f"{each['second']} − {each['first']}" for each in differences]
         axes.set_yticks(range(len(differences)), [_plain(name) for name in names])
         axes.set_ylim(len(differences) - 0.4, -0.6)
+        axes.locator_params(axis="x", nbins=4)
         axes.set_xlabel(_plain(metric), fontsize=7)
 
 

@@ -1,12 +1,10 @@
 """The report: one HTML file that needs nothing else, neither network nor scripts."""
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
 from metseg.core.errors import ConfigError
@@ -14,6 +12,7 @@ from metseg.core.lesion import Lesion, Point
 from metseg.core.result import CaseResult
 from metseg.report import sentences
 from metseg.report.contrast import display_sequence
+from metseg.report.page import flat, page_template
 from metseg.report.pictures import CasePictures, draw_pictures
 from metseg.report.png import encode_png
 from metseg.report.style import lesion_colour, lesion_colour_name
@@ -78,7 +77,7 @@ def render_report(result: CaseResult, *, mode: Mode = "screen", pictures: CasePi
         raise ConfigError(f"There is no report mode called {mode!r}.", hint=f"Known: {', '.join(_MODES)}.")
     pictures = pictures or draw_pictures(result)
     rows = [_row(each, picture, pictures.middle_mm) for each, picture in _paired(result, pictures)]
-    return _template().render(
+    return page_template("report.html.j2").render(
         mode=mode,
         case=sentences.plain_name(result.study.case),
         banner=sentences.BANNER,
@@ -93,23 +92,11 @@ def render_report(result: CaseResult, *, mode: Mode = "screen", pictures: CasePi
         overview=_overview(result, pictures),
         study=_study_facts(result),
         making=_making_facts(result),
-        options=_flat(result.provenance.options),
-        versions=_flat(result.provenance.versions),
+        options=flat(result.provenance.options),
+        versions=flat(result.provenance.versions),
         timings=[(stage, f"{seconds:.1f} s") for stage, seconds in result.provenance.timings_s.items()],
         limits=_sentences(result.provenance.model.get("limits")),
     )
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("metseg.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")
 
 
 def _paired(result: CaseResult, pictures: CasePictures) -> list[tuple[Lesion, Image.Image | None]]:
@@ -187,31 +174,6 @@ def _making_facts(result: CaseResult) -> list[tuple[str, str]]:
     if "operating_point" in made.options:
         facts.append(("Operating point", str(made.options["operating_point"])))
     return facts
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested plain data as dotted names and texts."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            pairs.extend(_flat(value, f"{name}."))
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            pairs.append((name, ", ".join(map(str, value)) or "none"))
-        else:
-            pairs.append(
-                (
-                    name,
-                    {None: "not set", True: "yes", False: "no"}.get(value, str(value))
-                    if _is_flag(value)
-                    else str(value),
-                )
-            )
-    return pairs
-
-
-def _is_flag(value: object) -> bool:
-    return value is None or isinstance(value, bool)
 
 
 def _sentences(limits: object) -> list[str]:

@@ -130,7 +130,8 @@ def _paint_dice(document: Document, panels: "Sequence[Axes]") -> None:
         axes.axvline(edge, color=FAINT, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.set(xlabel="reference's volume, mm³", ylabel="Dice of the lesion", ylim=(-0.04, 1.04))
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
+    # Above the axes: inside them it would cover lesions.
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize=8)
 
 
 def _paint_reliability(document: Document, panels: "Sequence[Axes]") -> None:
