@@ -3,13 +3,15 @@
 ``python recipes/measure.py src/metseg/models/mets-t1c DATA --json results.json``
 
 DATA holds the folders ``tumours/`` (gliomas with expert masks: core = labels 1 and 4), ``hosts_t1c/open_ms/``
-(brains without tumour), ``mets/`` and ``hosts_labels/`` as ``src/metseg/models/mets-t1c/README.md`` describes them.
+(brains without tumour), ``templates/`` (whole heads), ``mets/`` and ``hosts_labels/`` as
+``src/metseg/models/mets-t1c/README.md`` describes them.
 """
 
 import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -60,6 +62,9 @@ def real_cases(data: Path) -> Iterator[Case]:
         image = read_nifti(folder / "T1POST_MNI.nii.gz")[0]
         group = "tumour-free" if folder.name in HELD_OUT_SCANS else "tumour-free, trained on"
         yield Case(f"open_ms {folder.name}", group, image, np.zeros(image.grid.shape, dtype=np.uint32))
+    for path in (data / "templates/brainchop_t1/t1_crop.nii.gz", data / "templates/mricron_templates/ch2.nii.gz"):
+        image = read_nifti(path)[0]
+        yield Case(path.parent.name, "whole head, no tumour or contrast", image, np.zeros(image.grid.shape, np.uint32))
     for folder in sorted(data.glob("mets/*")):
         other = _labels(folder / "AURORA-pred_t1c_segmentation.nii.gz")
         image = read_nifti(next(folder.glob("*-t1c.nii.gz")))[0]
@@ -121,6 +126,21 @@ def summarise(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """All cases as a table."""
+    lines = [
+        "| case | kind | reference mL | segmented mL | Dice | reference components found | false components |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        overlap, found = "–", "none present"
+        if row["present"]:
+            overlap, found = f"{row['dice']:.2f}", f"{row['found']} of {row['present']}"
+        volumes = f"{row['reference_ml']:.1f} | {row['predicted_ml']:.1f}"
+        lines.append(f"| {row['case']} | {row['group']} | {volumes} | {overlap} | {found} | {row['false']} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Parse the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,10 +151,11 @@ def main() -> None:
     )
     parser.add_argument("--synthetic", type=int, default=12, help="how many synthetic heads")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="write a table of the cases at the first point")
     given = parser.parse_args()
     engine = load_engine("openvino", given.model)
     results: dict[str, list[dict[str, Any]]] = {point: [] for point in given.points}
-    for case in (*real_cases(given.data), *synthetic_cases(given.data, given.synthetic)):
+    for case in chain(real_cases(given.data), synthetic_cases(given.data, given.synthetic)):
         probability = engine.predict(Study(case.name, {"t1c": case.image}))
         for name, rows in results.items():
             threshold, confidence = (float(part) for part in name.split(":"))
@@ -147,6 +168,8 @@ def main() -> None:
         print(f"\nthreshold:confidence {name}", *summarise(rows), sep="\n  ")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if given.markdown:
+        given.markdown.write_text(markdown(results[given.points[0]]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,25 @@ def write_network(path: Path, channels: int = 1, lesion_bias: float = LESION_BIA
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
 
 
+def write_finder(path: Path, gain: float, bias: float) -> None:
+    """A brain finder: the sigmoid of each voxel times ``gain`` plus ``bias``."""
+    weights = np.full((1, 1, 1, 1, 1), gain, dtype=np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["image", "weights", "bias"], ["logits"]),
+            helper.make_node("Sigmoid", ["logits"], ["probability"]),
+        ],
+        "finder",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, "i", "j", "k"])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, [1, 1, "i", "j", "k"])],
+        [
+            numpy_helper.from_array(weights, "weights"),
+            numpy_helper.from_array(np.array([bias], dtype=np.float32), "bias"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+
+
 def write_tiny_bundle(folder: Path, **changes) -> Bundle:
     """Write the bundle; ``changes`` replace entries of its ``model.json``."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from metseg.preprocess import steps
 from metseg.preprocess.sample import labels_on_grid
 from metseg.testing import BrokenLawError, check_engine
 from metseg.testing.phantoms import Ellipsoid, make_phantom
-from tiny_bundle import MANIFEST, expected_outputs, write_network, write_tiny_bundle
+from tiny_bundle import MANIFEST, expected_outputs, write_finder, write_network, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,36 @@ def test_the_brain_masks_lesions(phantom, tmp_path):
     assert masked.of("lesion")[middle] == free.of("lesion")[middle] > 0.9
     kept = masked.of("lesion") > 0
     assert np.array_equal(masked.of("lesion")[kept], free.of("lesion")[kept])
+
+
+def test_the_brain_finder_comes_first(grid, tmp_path):
+    texture = np.random.default_rng(5).normal(0, 10, grid.shape)
+    head, brain = np.zeros(grid.shape), np.zeros(grid.shape, dtype=bool)
+    head[2:28, 2:25, 1:14] = 100
+    brain[6:24, 6:22, 3:12] = True
+    head = np.where(brain, 200 + texture, head).astype(np.float32)
+    whole = Study("head", {"t1c": Volume(head, grid)})
+    alone = Study("head", {"t1c": Volume(np.where(brain, head, 0), grid)}, skull_stripped=True)
+    folder = write_tiny_bundle(tmp_path / "finding").folder
+    write_finder(folder / "brain.onnx", gain=1.0, bias=-150.0)
+    finder = {"preprocessing": [{"name": "pad_to_multiple", "multiple": 1}], "margin_mm": 0}
+    engine = OpenVinoEngine(
+        write_manifest(folder, BundleManifest.model_validate({**MANIFEST, "brain_finder": finder})), threads=1
+    )
+    expected = engine.predict(alone).array
+    assert np.array_equal(engine.predict(whole).array, expected)
+    plain = OpenVinoEngine(write_tiny_bundle(tmp_path / "plain"), threads=1)
+    assert np.array_equal(plain.predict(alone).array, expected)
+    assert not np.array_equal(plain.predict(whole).array, expected)
+
+
+def test_a_finder_of_the_wrong_shape_is_a_model_error(tmp_path):
+    folder = write_tiny_bundle(tmp_path / "wrong").folder
+    write_network(folder / "brain.onnx")
+    finder = {"preprocessing": []}
+    bundle = write_manifest(folder, BundleManifest.model_validate({**MANIFEST, "brain_finder": finder}))
+    with pytest.raises(ModelError, match=r"brain\.onnx has shape"):
+        OpenVinoEngine(bundle)
 
 
 def test_an_engine_serves_studies_of_different_sizes(phantom, bundle):

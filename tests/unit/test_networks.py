@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed (the train e
 from metseg.networks.compact_unet import CompactUNet, depth_to_space, space_to_depth  # noqa: E402
 
 
-def _trained_like(widths=(4, 8, 8)):
+def _trained_like(widths=(4, 8, 8), norm="batch"):
     torch.manual_seed(3)
-    network = CompactUNet(widths=widths)
+    network = CompactUNet(widths=widths, norm=norm)
     network.train()
     for _ in range(3):  # so that the running statistics are not those of an untrained network
         network(torch.randn(2, 1, 32, 32, 32))
@@ -34,12 +34,13 @@ def test_a_tile_equals_the_whole_where_its_context_reaches():
     assert torch.allclose(tile, expected, atol=1e-5)
 
 
-def test_onnx_equals_torch_on_other_sizes_than_it_was_traced_with(tmp_path):
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_onnx_equals_torch_on_other_sizes_than_it_was_traced_with(tmp_path, norm):
     openvino = pytest.importorskip("openvino")
     pytest.importorskip("onnx")
     from metseg.training.export import write_onnx
 
-    network = _trained_like()
+    network = _trained_like(norm=norm)
     write_onnx(network, tmp_path / "model.onnx")
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(tmp_path / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})

@@ -13,8 +13,10 @@ from metseg.networks.compact_unet import CompactUNet  # noqa: E402
 from metseg.synthesis.head import make_head  # noqa: E402
 from metseg.training import train as loop  # noqa: E402
 from metseg.training.losses import lesion_loss, lesion_weights, scene_loss, soft_dice_loss  # noqa: E402
-from metseg.training.recipe import Recipe, read_recipe  # noqa: E402
-from metseg.training.scenes import SceneDataset  # noqa: E402
+from metseg.training.recipe import Rate, Recipe, read_recipe  # noqa: E402
+from metseg.training.scenes import HeadDataset, SceneDataset  # noqa: E402
+
+RATES = (Rate(over=20, highest=2e-2),)
 
 
 def test_soft_dice_by_hand():
@@ -100,18 +102,22 @@ def test_wrong_recipes_list_all_that_is_wrong(tmp_path):
 
 
 def test_the_rate_warms_up_and_falls():
-    recipe = Recipe(steps=1000, warmup=10, learning_rate=2.0)
+    recipe = Recipe(steps=1000, warmup=10, rates=(Rate(over=1000, highest=2.0),))
     assert loop.learning_rate(recipe, 0) == pytest.approx(0.2, rel=1e-3)
     assert loop.learning_rate(recipe, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
     assert loop.learning_rate(recipe, 1000) == pytest.approx(0.02)
-    dropping = Recipe(steps=1000, warmup=10, learning_rate=2.0, drop_at=600, drop_to=0.5)
-    assert loop.learning_rate(dropping, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
-    assert loop.learning_rate(dropping, 600) == pytest.approx(0.5)
-    assert loop.learning_rate(dropping, 800) == pytest.approx(0.5 * (0.01 + 0.99 * 0.5), rel=1e-6)
+
+
+def test_one_rate_follows_another():
+    rates = (Rate(over=1000, highest=2.0), Rate(at=600, over=400, highest=0.5))
+    recipe = Recipe(steps=1000, warmup=10, rates=rates)
+    assert loop.learning_rate(recipe, 500) == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
+    assert loop.learning_rate(recipe, 600) == pytest.approx(0.5)
+    assert loop.learning_rate(recipe, 800) == pytest.approx(0.5 * (0.01 + 0.99 * 0.5), rel=1e-6)
 
 
 def test_scenes_do_not_depend_on_where_one_starts():
-    recipe = Recipe(steps=2, batch=2, patch=32, made_share=1.0, label_share=0.0)
+    recipe = Recipe(rates=RATES, steps=2, batch=2, patch=32, made_share=1.0, label_share=0.0)
     dataset = SceneDataset([make_head(1)], recipe)
     later = SceneDataset([make_head(1)], recipe, first=2)
     assert len(later) == 2
@@ -119,11 +125,39 @@ def test_scenes_do_not_depend_on_where_one_starts():
         assert torch.equal(a, b)
 
 
+def test_heads_are_cut_and_padded_as_in_use():
+    dataset = HeadDataset([make_head(1)], Recipe(rates=RATES, target="brain", steps=3, batch=1, patch=80, stripped=0.5))
+    for image, brain in (dataset[n] for n in range(3)):
+        assert image.shape[1:] == brain.shape
+        assert all(n % 16 == 0 for n in brain.shape)
+        assert brain.dtype == torch.bool
+        assert brain.any()
+        assert image.abs().max() <= 8
+
+
+def test_a_brain_finder_learns(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
+    recipe = Recipe(target="brain", steps=20, batch=1, patch=64, widths=(4, 8, 8), warmup=2, rates=RATES)
+    monkeypatch.setattr(loop, "_LOG_EVERY", 10)
+    loop.train(recipe, tmp_path, tmp_path / "run", workers=0)
+    first, last = (line.split(",") for line in (tmp_path / "run" / "log.csv").read_text().splitlines())
+    assert float(last[3]) < float(first[3])
+    assert last[2] == "0.0000"  # lesions are not its business
+
+
 def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
     monkeypatch.setattr(loop, "_SAVE_EVERY", 2)
     recipe = Recipe(
-        steps=4, batch=1, patch=32, widths=(4, 4, 4), balanced_until=1, fix_norm_from=2, label_share=0.5, made_share=0.5
+        steps=4,
+        batch=1,
+        patch=32,
+        widths=(4, 4, 4),
+        rates=RATES,
+        balanced_until=1,
+        fix_norm_from=2,
+        label_share=0.5,
+        made_share=0.5,
     )
     loop.train(recipe, tmp_path, tmp_path / "whole", workers=0)
     real_step, done = loop._one_step, []
@@ -152,7 +186,15 @@ def test_a_run_starts_from_the_weights_of_its_recipe_and_no_others(tmp_path, mon
     path = tmp_path / "weights.safetensors"
     given = CompactUNet(widths=(4, 4, 4)).state_dict()
     save_file(given, path)
-    recipe = Recipe(steps=1, batch=1, patch=32, widths=(4, 4, 4), learning_rate=0.0, fix_norm_from=0, made_share=1.0)
+    recipe = Recipe(
+        steps=1,
+        batch=1,
+        patch=32,
+        widths=(4, 4, 4),
+        rates=(Rate(over=1, highest=0.0),),
+        fix_norm_from=0,
+        made_share=1.0,
+    )
     with pytest.raises(ConfigError, match=r"starts from random weights, but --start gives [0-9a-f]{64}"):
         loop.train(recipe, tmp_path, tmp_path / "run", workers=0, start=path)
     wanting = recipe.model_copy(update={"start_sha256": sha256_of(path)})

@@ -97,7 +97,7 @@ class Engine(Protocol):
         ...
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
-        """Probabilities on the model's grid, which holds all of the study's foreground; beyond it they are 0.
+        """Probabilities on the model's grid, which holds all of the study's brain; beyond it they are 0.
 
         The classes hold all names of ``card.labels``, and perhaps more (``"brain"``).
 

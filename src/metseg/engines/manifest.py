@@ -55,6 +55,25 @@ class BrainMask(Options):
     margin_mm: Annotated[float, Field(ge=0, le=50)] = 3.0
 
 
+class BrainFinder(Options):
+    """A network that finds the brain in a whole head before all else, so that the other sees a stripped brain.
+
+    Args:
+        network: its ONNX file: one input (1, 1, i, j, k), one output, the probability of brain.
+        preprocessing: ordered steps for the first sequence.
+        threshold: at or above it a voxel is brain.
+        margin_mm: so much around the brain is kept, too.
+        stripped_share: where the brain is at least this share of the foreground, the skull is off already, and
+            nothing is taken away.
+    """
+
+    network: str = "brain.onnx"
+    preprocessing: tuple[AnyStep, ...]
+    threshold: Probability = 0.5
+    margin_mm: Annotated[float, Field(ge=0, le=50)] = 2.0
+    stripped_share: Probability = 0.65
+
+
 class Tiling(Options):
     """How volumes too large for one pass are cut.
 
@@ -90,6 +109,7 @@ class BundleManifest(Options):
         labels: name of each value of its segmentations; each is an output.
         outputs: name of each output channel of the network, in order; probabilities (the sigmoid is in the graph).
         brain_mask: None (or false) for no masking; true for the defaults.
+        brain_finder: None where the network takes heads as they are.
         architecture: None where nobody needs to rebuild the network.
         preprocessing: ordered steps.
         tiling: how large volumes are cut.
@@ -115,6 +135,7 @@ class BundleManifest(Options):
     labels: Annotated[Mapping[Annotated[int, Field(ge=1, le=255)], str], Field(min_length=1)]
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
     brain_mask: BrainMask | None = None
+    brain_finder: BrainFinder | None = None
     architecture: Architecture | None = None
     preprocessing: tuple[AnyStep, ...]
     tiling: Tiling = Tiling()

@@ -9,10 +9,13 @@ training, so that a tile and a whole volume get the same answer wherever the rec
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Norm = Literal["batch", "instance"]
 
 
 def space_to_depth(x: Tensor) -> Tensor:
@@ -29,10 +32,10 @@ def depth_to_space(x: Tensor) -> Tensor:
     return x.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(n, c // 8, i * 2, j * 2, k * 2)
 
 
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, norm: Norm, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.BatchNorm3d(outputs, momentum=0.05),
+        nn.BatchNorm3d(outputs, momentum=0.05) if norm == "batch" else nn.InstanceNorm3d(outputs, affine=True),
         nn.ReLU(inplace=True),
     )
 
@@ -40,10 +43,10 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 class Block(nn.Module):
     """Two convolutions and a way around the second."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: Norm, stride: int = 1) -> None:
         super().__init__()
-        self.enter = _conv(inputs, outputs, stride)
-        self.refine = _conv(outputs, outputs)
+        self.enter = _conv(inputs, outputs, norm, stride)
+        self.refine = _conv(outputs, outputs, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, i, j, k) to (n, outputs, i/stride, j/stride, k/stride)."""
@@ -58,17 +61,25 @@ class CompactUNet(nn.Module):
         channels: image channels.
         outputs: logits a voxel, each for a sigmoid of its own.
         widths: features at 2, 4, 8 … voxels' resolution.
+        norm: ``"batch"``, or ``"instance"`` for networks that see whole images only: it adapts to the contrast of each,
+            but no two tiles would agree.
     """
 
-    def __init__(self, channels: int = 1, outputs: int = 2, widths: Sequence[int] = (16, 32, 64, 96, 128)) -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        outputs: int = 2,
+        widths: Sequence[int] = (16, 32, 64, 96, 128),
+        norm: Norm = "batch",
+    ) -> None:
         super().__init__()
         self.multiple = 2 ** len(widths)
         sizes = [channels * 8, *widths]
         self.down = nn.ModuleList(
-            Block(a, b, stride=1 if level == 0 else 2) for level, (a, b) in enumerate(pairwise(sizes))
+            Block(a, b, norm, stride=1 if level == 0 else 2) for level, (a, b) in enumerate(pairwise(sizes))
         )
-        self.up = nn.ModuleList(_conv(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.last = _conv(widths[0] + channels * 8, widths[0])
+        self.up = nn.ModuleList(_conv(a + b, b, norm) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.last = _conv(widths[0] + channels * 8, widths[0], norm)
         self.head = nn.Conv3d(widths[0], outputs * 8, 1)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from metseg.synthesis.metastases import draw_count, draw_metastases
 from metseg.synthesis.scanner import scan, stripped_brain
 from metseg.synthesis.tissues import BRAIN, INTRACRANIAL, N_TISSUES, Tissue, draw_t1c
 from metseg.synthesis.vessels import draw_sinuses, draw_vessels
+from metseg.synthesis.warp import nearest_tissues, sampling
 
 Mask = NDArray[np.bool_]
 
@@ -71,32 +72,6 @@ class SceneOptions:
     thick_slices: float = 0.3
 
 
-def _sampling(rng: np.random.Generator, shape: Shape, centre: NDArray[np.float64]) -> list[NDArray[np.float32]]:
-    """Host coordinates (3 × (i, j, k)) of a scene's voxels: turned, scaled, mirrored and bent about ``centre``."""
-    a, b, c = rng.normal(0, np.deg2rad(9), 3)
-    turn = np.array([[1, -c, b], [c, 1, -a], [-b, a, 1]])
-    q, _ = np.linalg.qr(turn)
-    matrix = q * np.sign(np.diag(q)) * rng.uniform(0.88, 1.13, 3) * (rng.choice((-1, 1)), 1, 1)
-    axes = np.meshgrid(*(np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in shape), indexing="ij", sparse=True)
-    bend = rng.uniform(0.5, 2.5)
-    return [
-        (row[0] * axes[0] + row[1] * axes[1] + row[2] * axes[2]).astype(np.float32)
-        + np.float32(middle)
-        + np.float32(bend) * smooth_field(rng, shape, rng.uniform(20, 50))
-        for row, middle in zip(matrix, centre, strict=True)
-    ]
-
-
-def _nearest(host: NDArray[np.uint8], coordinates: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Host labels at the nearest voxel; beyond the host there is air."""
-    index = [np.rint(axis).astype(np.int32) for axis in coordinates]
-    inside = np.ones(index[0].shape, dtype=bool)
-    for axis, size in zip(index, host.shape, strict=True):
-        inside &= (axis >= 0) & (axis < size)
-        np.clip(axis, 0, size - 1, out=axis)
-    return np.where(inside, host[index[0], index[1], index[2]], 0).astype(np.uint8)
-
-
 def _paint_tissues(
     rng: np.random.Generator, tissues: NDArray[np.uint8], mean: Field, spread: Field
 ) -> tuple[Field, NDArray[np.bool_]]:
@@ -119,7 +94,7 @@ def _paint_tissues(
 
 
 def _from_labels(rng: np.random.Generator, host: LabelHost, where: list[NDArray[np.float32]] | None) -> _Anatomy:
-    tissues = host.tissues if where is None else _nearest(host.tissues, where)
+    tissues = host.tissues if where is None else nearest_tissues(host.tissues, where)
     if host.name.startswith("training") and rng.random() < 0.7:  # these maps give the sulci too much fluid
         grown = ndimage.binary_dilation(tissues == Tissue.CORTEX, iterations=int(rng.integers(1, 3)))
         tissues = np.where(grown & (tissues == Tissue.FLUID), np.uint8(Tissue.CORTEX), tissues)
@@ -167,7 +142,7 @@ def make_scene(
             within = host.tissues > 0 if anywhere and isinstance(host, LabelHost) else host.brain
             middles = np.argwhere(within[::4, ::4, ::4]) * 4
             centre = middles[rng.integers(len(middles))] + rng.uniform(-8, 8, 3)
-        where = _sampling(rng, size, centre)
+        where = sampling(rng, size, centre)
     it = _from_labels(rng, host, where) if isinstance(host, LabelHost) else _from_scan(rng, host, where)
     intracranial: Mask = np.isin(it.tissues, INTRACRANIAL)
     solid: Mask = np.isin(it.tissues, BRAIN)

@@ -1,6 +1,6 @@
 """From a training run to a bundle that the light engine runs.
 
-``python -m metseg.training.export RUN --card recipes/mets-t1c.card.toml --out src/metseg/models/mets-t1c``
+``python -m metseg.training.export RUN --brain BRAIN --card recipes/mets-t1c.card.toml --out BUNDLE``
 """
 
 import argparse
@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from metseg.engines.bundle import Bundle, write_manifest
-from metseg.engines.manifest import BundleManifest
+from metseg.engines.manifest import BrainFinder, BundleManifest
 from metseg.networks.compact_unet import CompactUNet
 from metseg.training.recipe import Recipe
 
@@ -35,13 +35,13 @@ def averaged_network(run: Path) -> tuple[CompactUNet, Recipe, int]:
     """The averaged weights of a run's last checkpoint, in evaluation mode; its recipe; its steps."""
     recipe = Recipe.model_validate_json((run / "recipe.json").read_text(encoding="utf-8"))
     saved = torch.load(run / "checkpoint.pt", weights_only=True, map_location="cpu")
-    network = CompactUNet(widths=recipe.widths)
+    network = CompactUNet(outputs=recipe.outputs, widths=recipe.widths, norm=recipe.norm)
     network.load_state_dict(saved["averaged"])
     return network.eval(), recipe, int(saved["step"])
 
 
 def write_onnx(network: CompactUNet, path: Path) -> None:
-    """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, 2, i, j, k), batch normalisation folded in."""
+    """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, n, i, j, k), batch normalisation folded in."""
     edge = network.multiple * 4
     with warnings.catch_warnings():
         # The exporter by tracing is deprecated, but writes plain graphs; it warns of sizes that it treats rightly.
@@ -58,23 +58,28 @@ def write_onnx(network: CompactUNet, path: Path) -> None:
         )
 
 
-def export(run: Path, card: dict[str, Any], out: Path) -> Bundle:
+def export(run: Path, card: dict[str, Any], out: Path, brain: Path | None = None) -> Bundle:
     """Write the bundle of a run into ``out``.
 
     Args:
         run: folder of the training run.
         card: the manifest's fields but those that the run knows itself (architecture, files).
         out: the bundle's folder; a ``README.md`` there already, the model card for people, becomes part of it.
+        brain: folder of the brain finder's training run, where the card has one.
     """
     network, recipe, steps = averaged_network(run)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "model.onnx")
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
     (out / "weights.safetensors").chmod(0o644)  # written for the owner alone
-    (out / "training.json").write_text(
-        json.dumps({"recipe": recipe.model_dump(mode="json"), "steps": steps}, indent=2) + "\n", encoding="utf-8"
-    )
-    architecture = {"name": "compact_unet", "arguments": {"channels": 1, "outputs": 2, "widths": list(recipe.widths)}}
+    training: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "steps": steps}
+    if brain is not None:
+        finder, finder_recipe, finder_steps = averaged_network(brain)
+        write_onnx(finder, out / BrainFinder.model_fields["network"].default)
+        training["brain_finder"] = {"recipe": finder_recipe.model_dump(mode="json"), "steps": finder_steps}
+    (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
+    arguments = {"channels": 1, "outputs": recipe.outputs, "widths": list(recipe.widths)}
+    architecture = {"name": "compact_unet", "arguments": arguments}
     return write_manifest(out, BundleManifest.model_validate({**card, "architecture": architecture, "files": {}}))
 
 
@@ -83,10 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the bundle of a training run.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--card", type=Path, required=True, help="TOML with the manifest's fields")
+    parser.add_argument("--brain", type=Path, help="the brain finder's training run")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     card = tomllib.loads(given.card.read_text(encoding="utf-8"))
-    export(given.run, card, given.out)
+    export(given.run, card, given.out, given.brain)
 
 
 if __name__ == "__main__":

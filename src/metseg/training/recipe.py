@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -9,20 +10,35 @@ from metseg.core.errors import ConfigError
 from metseg.core.options import Options
 
 
+class Rate(Options):
+    """A learning rate that falls as a cosine to a hundredth, until the next rate begins.
+
+    Args:
+        at: step at which it begins.
+        over: steps over which it would fall all the way.
+        highest: at its beginning.
+    """
+
+    at: int = 0
+    over: int
+    highest: float
+
+
 class Recipe(Options):
     """Dials of a training run on scenes made on the fly.
 
     Args (units in the names where there are any):
+        target: ``"lesions"`` (and brain) on 1 mm scenes, or ``"brain"``, the brain finder, on whole heads of 2 mm.
         seed: of everything: weights, scenes, order.
         start_sha256: of the weights that a run starts from; None: from random ones.
-        patch: voxels (1 mm) along an edge of the cubic patches.
+        patch: voxels along an edge of the cubic patches.
         batch: patches a step.
         steps: optimiser steps in all.
-        learning_rate: the highest, reached after ``warmup`` steps, falling as a cosine over all ``steps``.
-        drop_at: step from which the rate is a new cosine, from ``drop_to`` down over the steps left; None: never.
-        drop_to: see ``drop_at``.
+        rates: learning rates, one after the other.
+        warmup: steps over which the first rate rises.
         balanced_until: step up to which lesions and background weigh alike, see ``lesion_loss``.
         widths: features of the network, see ``CompactUNet``.
+        norm: see ``CompactUNet``.
         label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
             from real scans.
         fix_norm_from: step from which batch normalisation uses its running averages, as it will in use; None: never.
@@ -33,17 +49,17 @@ class Recipe(Options):
         brain_weight: of the brain's loss, the lesions' loss weighing 1.
     """
 
+    target: Literal["lesions", "brain"] = "lesions"
     seed: int = 1
     start_sha256: str | None = None
     patch: int = 96
     batch: int = 2
     steps: int = 4000
-    learning_rate: float = 6e-3
+    rates: tuple[Rate, ...]
     warmup: int = 50
-    drop_at: int | None = None
-    drop_to: float = 7e-4
     balanced_until: int = 150
     widths: tuple[int, ...] = (16, 32, 64, 96, 128)
+    norm: Literal["batch", "instance"] = "batch"
     label_share: float = 0.55
     made_share: float = 0.1
     fix_norm_from: int | None = None
@@ -52,6 +68,11 @@ class Recipe(Options):
     small_share: float = 0.0
     by_scene: bool = False
     brain_weight: float = 0.3
+
+    @property
+    def outputs(self) -> int:
+        """Logits a voxel."""
+        return 2 if self.target == "lesions" else 1
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -7,15 +7,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from metseg.preprocess.normalise import ForegroundStatistics, normalise
+from metseg.core.grid import Grid
+from metseg.preprocess.extent import CropForeground, PadToMultiple
+from metseg.preprocess.normalise import ForegroundStatistics, foreground_statistics, normalise
+from metseg.preprocess.steps import run_channels
 from metseg.synthesis.fields import log_uniform
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import Host, LabelHost, ScanHost
 from metseg.synthesis.metastases import draw_count
 from metseg.synthesis.scene import SceneOptions, make_scene
+from metseg.synthesis.whole_head import SPACING_MM, make_whole_head
 from metseg.training.recipe import Recipe
 
 MADE_HEADS = range(8)
+_EXTENT = (CropForeground(), PadToMultiple(multiple=16))
 
 
 def _jittered(rng: np.random.Generator, statistics: ForegroundStatistics) -> ForegroundStatistics:
@@ -58,3 +63,29 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         image = normalise(scene.image, _jittered(rng, scene.statistics))
         parts = [np.ascontiguousarray(a) for a in (image[None], scene.truth, scene.brain)]
         return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])
+
+
+class HeadDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Item n: image (1, i, j, k) of a whole head, normalised, and brain (i, j, k).
+
+    Heads are cut and padded as in use, or the network learns where in the cube brains lie. So sizes differ: batches
+    of one.
+    """
+
+    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
+        self.labels = [h for h in hosts if isinstance(h, LabelHost)]
+        self.made = [make_head(seed) for seed in MADE_HEADS]
+        self.recipe = recipe
+        self.first = first
+
+    def __len__(self) -> int:
+        return self.recipe.steps * self.recipe.batch - self.first
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, self.first + index])
+        pool = self.made if rng.random() < self.recipe.made_share or not self.labels else self.labels
+        head = make_whole_head(rng, pool[rng.integers(len(pool))], self.recipe.patch, self.recipe.stripped)
+        image = normalise(head.image, _jittered(rng, foreground_statistics(head.image)))
+        grid = Grid.isotropic(head.brain.shape, SPACING_MM)
+        both, _ = run_channels(_EXTENT, np.stack([image, head.brain]).astype(np.float32), grid)
+        return torch.from_numpy(both[:1]), torch.from_numpy(both[1] > 0)

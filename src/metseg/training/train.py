@@ -21,7 +21,7 @@ from metseg.networks.compact_unet import CompactUNet
 from metseg.synthesis.hosts import read_hosts
 from metseg.training.losses import brain_loss, lesion_loss, scene_loss
 from metseg.training.recipe import Recipe, read_recipe
-from metseg.training.scenes import SceneDataset
+from metseg.training.scenes import HeadDataset, SceneDataset
 
 log = logging.getLogger(__name__)
 _DECAY = 0.995
@@ -30,12 +30,10 @@ _LOG_EVERY = 20
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """A warm-up and a cosine down to a hundredth; perhaps a drop on the way, and another cosine."""
-    start, highest = 0, recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup)
-    if recipe.drop_at is not None and step >= recipe.drop_at:
-        start, highest = recipe.drop_at, recipe.drop_to
-    falling = 0.5 * (1 + math.cos(math.pi * min((step - start) / (recipe.steps - start), 1.0)))
-    return highest * (0.01 + 0.99 * falling)
+    """Of the last rate that has begun, a cosine down to a hundredth; the first steps of all warm up."""
+    rate = [each for each in recipe.rates if each.at <= step][-1]
+    falling = 0.5 * (1 + math.cos(math.pi * min((step - rate.at) / rate.over, 1.0)))
+    return rate.highest * min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * falling)
 
 
 class Averaged:
@@ -84,7 +82,7 @@ def _check_start(recipe: Recipe, start: Path | None) -> None:
 
 
 def _new_network(recipe: Recipe, start: Path | None) -> CompactUNet:
-    network = CompactUNet(widths=recipe.widths)
+    network = CompactUNet(outputs=recipe.outputs, widths=recipe.widths, norm=recipe.norm)
     if start is not None:
         network.load_state_dict(load_file(start))
     return network
@@ -112,7 +110,7 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
     torch.manual_seed(recipe.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = _new_network(recipe, start).to(device, memory_format=torch.channels_last_3d)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate(recipe, 0), weight_decay=1e-2)
     averaged = Averaged(network)
     step, before_min = 0, 0.0
     if checkpoint.exists():
@@ -122,7 +120,8 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         averaged.state, averaged.updates = saved["averaged"], saved["step"]
         step, before_min = saved["step"], saved["elapsed_min"]
         log.info("going on from step %d", step)
-    scenes = SceneDataset(read_hosts(data), recipe, first=step * recipe.batch)
+    kind = SceneDataset if recipe.target == "lesions" else HeadDataset
+    scenes = kind(read_hosts(data), recipe, first=step * recipe.batch)
     loader = DataLoader(scenes, batch_size=recipe.batch, num_workers=workers, prefetch_factor=4 if workers else None)
     started = time.monotonic()
 
@@ -152,27 +151,35 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
 
 
 def _summary(steps: list[tuple[float, float, int, int, int]]) -> tuple[float, float, float, float]:
-    """Of some steps: mean lesion and brain loss, Dice of all their voxels, voxels called lesion a voxel of lesion."""
+    """Of some steps: mean lesion and brain loss, Dice of all voxels of the first output, voxels called a true voxel."""
     lesions, brains, found, called, present = (sum(column) for column in zip(*steps, strict=True))
     return lesions / len(steps), brains / len(steps), 2 * found / max(called + present, 1), called / max(present, 1)
+
+
+def _losses(logits: Tensor, truths: list[Tensor], recipe: Recipe, step: int) -> tuple[Tensor, Tensor]:
+    """Loss of the lesions (none for a brain finder) and of the brain."""
+    if recipe.target == "brain":
+        return torch.zeros(()), brain_loss(logits[:, 0], truths[0])
+    instances, brain = truths
+    if recipe.by_scene:
+        lesions = scene_loss(logits[:, 0], instances)
+    else:
+        lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
+    return lesions, brain_loss(logits[:, 1], brain)
 
 
 def _one_step(
     network: nn.Module, optimiser: torch.optim.Optimizer, batch: list[Tensor], recipe: Recipe, step: int
 ) -> tuple[float, float, int, int, int]:
-    """One optimiser step; returns lesion loss, brain loss, and voxels found, called lesion and present."""
-    image, instances, brain = batch
+    """One optimiser step; returns lesion loss, brain loss, and of the first output voxels found, called and present."""
+    image, *truths = batch
     network.train()
     if recipe.fix_norm_from is not None and step >= recipe.fix_norm_from:
         for module in network.modules():
             if isinstance(module, nn.BatchNorm3d):
                 module.eval()
     logits = network(image.contiguous(memory_format=torch.channels_last_3d))
-    if recipe.by_scene:
-        lesions = scene_loss(logits[:, 0], instances)
-    else:
-        lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
-    brains = brain_loss(logits[:, 1], brain)
+    lesions, brains = _losses(logits, truths, recipe, step)
     loss = lesions + recipe.brain_weight * brains
     if not torch.isfinite(loss):
         raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate.")
@@ -183,7 +190,7 @@ def _one_step(
         group["lr"] = learning_rate(recipe, step)
     optimiser.step()
     with torch.no_grad():
-        found, truth = logits[:, 0] > 0, instances > 0
+        found, truth = logits[:, 0] > 0, truths[0] > 0
         counts = [int(mask.sum()) for mask in (found & truth, found, truth)]
     return lesions.item(), brains.item(), counts[0], counts[1], counts[2]
 

@@ -1,0 +1,69 @@
+"""Take the skull off: a brain finder says where the brain is, and the rest is emptied."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.errors import InputError
+from metseg.core.study import Study
+from metseg.core.volume import Volume
+from metseg.engines.brain_mask import brain_region
+from metseg.engines.manifest import BrainFinder, BrainMask
+from metseg.preprocess import steps
+from metseg.preprocess.foreground import foreground_mask
+from metseg.preprocess.nearest import nearest_on_grid
+
+
+@dataclass(frozen=True)
+class SkullStripper:
+    """A brain finder at work.
+
+    Args:
+        finder: how the bundle wants it.
+        sequence: in which the brain is looked for.
+        infer: the finder's network, (1, i, j, k) to (1, i, j, k).
+    """
+
+    finder: BrainFinder
+    sequence: str
+    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def brain(self, study: Study) -> NDArray[np.bool_]:
+        """Where the brain is, with its margin: (i, j, k) on the study's grid.
+
+        Raises:
+            InputError: the study lacks the sequence, or there is no brain in it.
+            InferenceError: the network failed.
+        """
+        channels, grid = steps.run_study(self.finder.preprocessing, study, (self.sequence,))
+        mask = BrainMask(threshold=self.finder.threshold, margin_mm=self.finder.margin_mm)
+        region = nearest_on_grid(brain_region(self.infer(channels)[0], grid, mask), grid, study.grid)
+        if not region.any():
+            raise InputError(
+                f"No brain was found in the {self.sequence} image of {study.case}.",
+                hint="Is it a head? If it is, look whether the image is complete and rightly oriented.",
+            )
+        return region
+
+    def strip(self, study: Study) -> Study:
+        """The study, everything outside the brain set to each image's minimum; as it is where the skull is off already.
+
+        Raises:
+            InputError: the study lacks the sequence, or there is no brain in it.
+            InferenceError: the network failed.
+        """
+        if study.skull_stripped:
+            return study
+        region = self.brain(study)
+        foreground = foreground_mask(np.asarray(study.images[self.sequence].array))
+        images = dict(study.images)
+        if np.count_nonzero(foreground & region) < self.finder.stripped_share * np.count_nonzero(foreground):
+            images = {name: _emptied(volume, region) for name, volume in images.items()}
+        return replace(study, images=images, skull_stripped=True)
+
+
+def _emptied(volume: Volume, region: NDArray[np.bool_]) -> Volume:
+    array = np.asarray(volume.array)
+    return replace(volume, array=np.where(region, array, array.min()))

@@ -1,0 +1,101 @@
+"""Whole heads on a coarse grid, in contrasts real and absurd: what the brain finder learns from.
+
+A network that has met every contrast relies on shape alone (Billot et al. 2023, "SynthSeg"; Hoopes et al. 2022,
+"SynthStrip"), so one brain finder serves scans with and without contrast agent.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from metseg.synthesis.fields import Field, Shape, log_uniform, smooth_field
+from metseg.synthesis.hosts import LabelHost
+from metseg.synthesis.scanner import scan, stripped_brain
+from metseg.synthesis.shapes import draw_shape
+from metseg.synthesis.tissues import INTRACRANIAL, N_TISSUES, Tissue, draw_t1c
+from metseg.synthesis.warp import nearest_tissues, sampling
+
+SPACING_MM: Final = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class WholeHead:
+    """A head on a grid of ``SPACING_MM``, RAS+.
+
+    Args:
+        image: (i, j, k), arbitrary scale.
+        brain: (i, j, k), the inside of the skull, or what was left of it.
+    """
+
+    image: Field
+    brain: NDArray[np.bool_]
+
+
+def _contrast(rng: np.random.Generator) -> tuple[Field, Field]:
+    """Mean and standard deviation of each tissue: of a T1-weighted scan, or of no scan there is."""
+    mean, spread = draw_t1c(rng)
+    if rng.random() < 0.4:
+        mean = rng.uniform(0.05, 2.0, N_TISSUES).astype(np.float32)
+        spread = rng.uniform(0.02, 0.3, N_TISSUES).astype(np.float32)
+        mean[Tissue.AIR], spread[Tissue.AIR] = 0, 0.01
+    for dark in (Tissue.EYE, Tissue.MUCOSA, Tissue.BONE, Tissue.MARROW):  # these hold air here and there
+        if rng.random() < 0.3:
+            mean[dark] *= rng.uniform(0, 0.3)
+    return mean, spread
+
+
+def _draw_tumours(rng: np.random.Generator, image: Field, inside: NDArray[np.bool_]) -> None:
+    """Patches of any brightness inside the skull (in place): the brain does not end at a tumour, a cyst or a bleed."""
+    shape: Shape = image.shape
+    places = np.flatnonzero(inside.ravel())
+    for _ in range(int(rng.choice((0, 1, 2, 4), p=(0.4, 0.3, 0.2, 0.1)))):
+        if not len(places):
+            return
+        i, j, k = (int(n) for n in np.unravel_index(int(rng.choice(places)), shape))
+        lesion = draw_shape(rng, shape, (i, j, k), log_uniform(rng, 10, 70) / SPACING_MM)
+        region = image[lesion.box]
+        part = np.clip(lesion.depth + 0.5, 0, 1) * inside[lesion.box]
+        core = np.clip(lesion.depth - lesion.rim + 0.5, 0, 1)
+        rim, middle = rng.uniform(0, 2.5, 2)
+        region += part * (np.float32(rim) + core * np.float32(middle - rim) - region)
+
+
+def _cut_field_of_view(rng: np.random.Generator, image: Field) -> None:
+    """Empty what lies beyond the field of view (in place): below the neck or half-way up the face, now and then."""
+    if rng.random() < 0.6:
+        image[:, :, : int(rng.uniform(0, 0.35) * image.shape[2])] = 0
+    if rng.random() < 0.15:
+        image[:, :, -int(rng.uniform(0.02, 0.3) * image.shape[2]) :] = 0
+    if rng.random() < 0.2:  # faces are taken off so that nobody is known by them
+        front = int(rng.uniform(0.6, 0.85) * image.shape[1])
+        image[:, front:, : int(rng.uniform(0.2, 0.5) * image.shape[2])] = 0
+
+
+def make_whole_head(rng: np.random.Generator, host: LabelHost, edge: int, stripped: float = 0.25) -> WholeHead:
+    """One head from a label map, in a cube of ``edge`` voxels; the same generator state gives the same head.
+
+    Args:
+        rng: source of chance.
+        host: its tissues.
+        edge: voxels of ``SPACING_MM``.
+        stripped: chance that a skull stripping has left the brain alone.
+    """
+    shape: Shape = (edge, edge, edge)
+    centre = (np.array(host.tissues.shape) - 1) / 2 + rng.normal(0, 10, 3)
+    tissues = nearest_tissues(host.tissues, sampling(rng, shape, centre, SPACING_MM, tilt_deg=12))
+    mean, spread = _contrast(rng)
+    texture = 0.5 * smooth_field(rng, shape, 1.5) + 0.8 * smooth_field(rng, shape, rng.uniform(3, 10))
+    inside: NDArray[np.bool_] = np.isin(tissues, INTRACRANIAL)
+    inside |= np.asarray(ndimage.binary_closing(inside, iterations=2))
+    coarse = np.where(inside, np.float32(0), np.float32(rng.uniform(0, 0.5)) * smooth_field(rng, shape, 8))
+    image = np.clip(mean[tissues] * (1 + coarse) + spread[tissues] * texture, 0, None).astype(np.float32)
+    _draw_tumours(rng, image, inside)
+    seen = scan(rng, image, thick_slices=0.25)
+    if rng.random() < stripped:
+        inside = stripped_brain(rng, inside)
+        seen = np.where(inside, seen, np.float32(0))
+    _cut_field_of_view(rng, seen)
+    return WholeHead(seen, inside & (seen > 0))
