@@ -63,15 +63,15 @@ class BrainFinder(Options):
         preprocessing: ordered steps for the first sequence.
         threshold: at or above it a voxel is brain.
         margin_mm: so much around the brain is kept, too.
-        stripped_share: where the brain is at least this share of the foreground, the skull is off already, and
-            nothing is taken away.
+        skull_share: where less than this share of the 10 mm around the brain is foreground, the skull is off
+            already, and nothing is taken away.
     """
 
     network: str = "brain.onnx"
     preprocessing: tuple[AnyStep, ...]
     threshold: Probability = 0.5
     margin_mm: Annotated[float, Field(ge=0, le=50)] = 2.0
-    stripped_share: Probability = 0.65
+    skull_share: Probability = 0.4
 
 
 class Tiling(Options):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +10,14 @@ from numpy.typing import NDArray
 from metseg.core.errors import InputError
 from metseg.core.study import Study
 from metseg.core.volume import Volume
-from metseg.engines.brain_mask import brain_region
+from metseg.engines.brain_mask import brain_region, widen
 from metseg.engines.manifest import BrainFinder, BrainMask
 from metseg.preprocess import steps
 from metseg.preprocess.foreground import foreground_mask
 from metseg.preprocess.nearest import nearest_on_grid
+
+# Skull and scalp lie here; a share of the whole foreground would call a head stripped that was imaged from the eyes up.
+_AROUND_MM: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,10 @@ class SkullStripper:
         if study.skull_stripped:
             return study
         region = self.brain(study)
+        around = widen(region, study.grid, _AROUND_MM) & ~region
         foreground = foreground_mask(np.asarray(study.images[self.sequence].array))
         images = dict(study.images)
-        if np.count_nonzero(foreground & region) < self.finder.stripped_share * np.count_nonzero(foreground):
+        if np.count_nonzero(foreground & around) >= self.finder.skull_share * np.count_nonzero(around):
             images = {name: _emptied(volume, region) for name, volume in images.items()}
         return replace(study, images=images, skull_stripped=True)
 
