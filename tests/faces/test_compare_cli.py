@@ -78,6 +78,14 @@ def test_metrics_and_names_are_chosen(runs):
     assert told["comparison"]["scores"][0]["mean"]["value"] == 0
 
 
+def test_what_cannot_be_replaced_is_said_in_a_sentence(runs, tmp_path):
+    (tmp_path / "out" / "comparison.json").mkdir(parents=True)
+    result = metseg("compare", runs / "good", runs / "poor", "-o", tmp_path / "out", "--force")
+    assert result.exit_code == 2
+    assert "The output folder out cannot be written" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["comparison.json"]
+
+
 def test_an_older_comparison_is_replaced_when_asked_only(runs, tmp_path):
     arguments = ("compare", runs / "good", runs / "poor", "-o", tmp_path / "out", "--resamples", "20", "--quiet")
     assert metseg(*arguments).output == ""

@@ -11,6 +11,7 @@ from metseg.io.case_names import shown_name
 from metseg.io.evaluation_file import EVALUATION, evaluation_text, read_evaluation, to_number, to_plain
 from metseg.io.evaluation_tables import case_values
 from metseg.io.folder_walk import there
+from metseg.io.output_folder import unwritable
 from metseg.pipeline.segment import library_versions
 from metseg.report.comparison_plot import draw_comparison
 from metseg.report.comparison_tables import comparison_csv, comparison_latex, comparison_markdown
@@ -75,7 +76,10 @@ def write_comparison(document: Mapping[str, Any], out: Path) -> None:
     """
     drawn = draw_comparison(document)
     # While the files change, no comparison.json vouches for them.
-    (out / NAMES[0]).unlink(missing_ok=True)
+    try:
+        (out / NAMES[0]).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
     write_text(out / NAMES[1], comparison_markdown(document))
     write_text(out / NAMES[2], comparison_csv(document))
     write_text(out / NAMES[3], comparison_latex(document))
