@@ -45,6 +45,14 @@ def main() -> None:
     folder = given.data / "templates/mricron_templates"
     head_image, brain_image = (read_nifti(folder / f"{name}.nii.gz")[0] for name in ("ch2", "ch2bet"))
     found = stripper.brain(Study("Colin27", {"t1c": head_image}))
+    for path in (
+        given.data / "templates/brainchop_t1/t1_crop.nii.gz", folder / "ch2.nii.gz", folder / "ch2bet.nii.gz",
+        *sorted(given.data.glob("mets/*/*-t1c.nii.gz")), *sorted(given.data.glob("hosts_t1c/*/*/T1POST_MNI.nii.gz")),
+        *sorted(given.data.glob("tumours/*/*_t1ce.nii.gz")),
+    ):  # fmt: skip
+        study = Study(path.name, {"t1c": read_nifti(path)[0]})
+        share = stripper.share_around(study, stripper.brain(study))
+        print(f"{path.parent.name} {path.name}: {share:.0%} foreground in the 10 mm around the brain", flush=True)
     print(f"Colin27, against BET's mask: Dice {dice(found, np.asarray(brain_image.array) > 0):.3f}")
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from metseg.core.grid import Grid
-from metseg.engines.manifest import BrainMask
+from metseg.engines.manifest import BrainRegion
 from metseg.lesions.components import label_instances
 
 _SMALLEST_PIECE: Final = 0.01  # of the largest
@@ -35,7 +35,7 @@ def widen(mask: Bool[np.ndarray, "i j k"], grid: Grid, margin_mm: float) -> NDAr
     return grown.astype(bool)
 
 
-def brain_region(probability: Float[np.ndarray, "i j k"], grid: Grid, options: BrainMask) -> NDArray[np.bool_]:
+def brain_region(probability: Float[np.ndarray, "i j k"], grid: Grid, options: BrainRegion) -> NDArray[np.bool_]:
     """Where lesions may be: the brain without crumbs, its holes filled, with a margin.
 
     Pieces of at least 1 % of the largest stay: thick slices can part the cerebellum from the rest. Filling holes keeps

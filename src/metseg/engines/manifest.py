@@ -41,35 +41,40 @@ class Architecture(Options):
     arguments: Mapping[str, Any] = {}
 
 
-class BrainMask(Options):
-    """How the brain output masks the lesion outputs: without crumbs, holes filled, widened.
+class BrainRegion(Options):
+    """How probabilities of brain become a region: without crumbs, holes filled, widened.
 
     Args:
-        output: name of the brain output.
         threshold: at or above it a voxel is brain.
-        margin_mm: the mask reaches so far beyond the brain.
+        margin_mm: the region reaches so far beyond the brain.
     """
 
-    output: str = "brain"
     threshold: Probability = 0.5
     margin_mm: Annotated[float, Field(ge=0, le=50)] = 3.0
 
 
-class BrainFinder(Options):
+class BrainMask(BrainRegion):
+    """The region that masks the lesion outputs.
+
+    Args:
+        output: name of the brain output.
+    """
+
+    output: str = "brain"
+
+
+class BrainFinder(BrainRegion):
     """A network that finds the brain in a whole head before all else, so that the other sees a stripped brain.
 
     Args:
         network: its ONNX file: one input (1, 1, i, j, k), one output, the probability of brain.
         preprocessing: ordered steps for the first sequence.
-        threshold: at or above it a voxel is brain.
-        margin_mm: so much around the brain is kept, too.
         skull_share: where less than this share of the 10 mm around the brain is foreground, the skull is off
             already, and nothing is taken away.
     """
 
     network: str = "brain.onnx"
     preprocessing: tuple[AnyStep, ...]
-    threshold: Probability = 0.5
     margin_mm: Annotated[float, Field(ge=0, le=50)] = 2.0
     skull_share: Probability = 0.4
 

@@ -11,7 +11,7 @@ from metseg.core.errors import InputError
 from metseg.core.study import Study
 from metseg.core.volume import Volume
 from metseg.engines.brain_mask import brain_region, widen
-from metseg.engines.manifest import BrainFinder, BrainMask
+from metseg.engines.manifest import BrainFinder
 from metseg.preprocess import steps
 from metseg.preprocess.foreground import foreground_mask
 from metseg.preprocess.nearest import nearest_on_grid
@@ -42,14 +42,19 @@ class SkullStripper:
             InferenceError: the network failed.
         """
         channels, grid = steps.run_study(self.finder.preprocessing, study, (self.sequence,))
-        mask = BrainMask(threshold=self.finder.threshold, margin_mm=self.finder.margin_mm)
-        region = nearest_on_grid(brain_region(self.infer(channels)[0], grid, mask), grid, study.grid)
+        region = nearest_on_grid(brain_region(self.infer(channels)[0], grid, self.finder), grid, study.grid)
         if not region.any():
             raise InputError(
                 f"No brain was found in the {self.sequence} image of {study.case}.",
                 hint="Is it a head? If it is, look whether the image is complete and rightly oriented.",
             )
         return region
+
+    def share_around(self, study: Study, region: NDArray[np.bool_]) -> float:
+        """How much of the 10 mm around a region is foreground, 0 to 1; 0 where nothing is around it."""
+        around = widen(region, study.grid, _AROUND_MM) & ~region
+        foreground = foreground_mask(np.asarray(study.images[self.sequence].array))
+        return int(np.count_nonzero(foreground & around)) / max(int(np.count_nonzero(around)), 1)
 
     def strip(self, study: Study) -> Study:
         """The study, everything outside the brain set to each image's minimum; as it is where the skull is off already.
@@ -61,10 +66,8 @@ class SkullStripper:
         if study.skull_stripped:
             return study
         region = self.brain(study)
-        around = widen(region, study.grid, _AROUND_MM) & ~region
-        foreground = foreground_mask(np.asarray(study.images[self.sequence].array))
         images = dict(study.images)
-        if np.count_nonzero(foreground & around) >= self.finder.skull_share * np.count_nonzero(around):
+        if self.share_around(study, region) >= self.finder.skull_share:
             images = {name: _emptied(volume, region) for name, volume in images.items()}
         return replace(study, images=images, skull_stripped=True)
 

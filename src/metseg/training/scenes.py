@@ -31,8 +31,8 @@ def _jittered(rng: np.random.Generator, statistics: ForegroundStatistics) -> For
     return ForegroundStatistics(statistics.median + shift, middle - half, middle + half)
 
 
-class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Item n: image (1, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
+class _Endless(Dataset[tuple[Tensor, ...]]):
+    """The hosts, and as many items as a recipe has steps left from item ``first`` on."""
 
     def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
         self.labels = [h for h in hosts if isinstance(h, LabelHost)]
@@ -43,6 +43,10 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
     def __len__(self) -> int:
         return self.recipe.steps * self.recipe.batch - self.first
+
+
+class SceneDataset(_Endless):
+    """Item n: image (1, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
 
     def _options(self, rng: np.random.Generator) -> SceneOptions:
         recipe = self.recipe
@@ -65,21 +69,12 @@ class SceneDataset(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])
 
 
-class HeadDataset(Dataset[tuple[Tensor, Tensor]]):
+class HeadDataset(_Endless):
     """Item n: image (1, i, j, k) of a whole head, normalised, and brain (i, j, k).
 
     Heads are cut and padded as in use, or the network learns where in the cube brains lie. So sizes differ: batches
     of one.
     """
-
-    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
-        self.labels = [h for h in hosts if isinstance(h, LabelHost)]
-        self.made = [make_head(seed) for seed in MADE_HEADS]
-        self.recipe = recipe
-        self.first = first
-
-    def __len__(self) -> int:
-        return self.recipe.steps * self.recipe.batch - self.first
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([self.recipe.seed, self.first + index])
