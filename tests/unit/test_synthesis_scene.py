@@ -80,7 +80,7 @@ def test_a_real_scan_keeps_its_contrast():
     inner = scene.image[24:-24, 24:-24, 24:-24].mean()
     outer = scene.image[8:14, 24:-24, 24:-24].mean()
     assert 0.6 < outer / inner < 0.85
-    assert scene.statistics.median == pytest.approx(0.7, abs=0.01)
+    assert scene.statistics["t1c"].median == pytest.approx(0.7, abs=0.01)
 
 
 def test_the_demonstration_has_lesions_that_enhance():

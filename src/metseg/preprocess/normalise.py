@@ -1,11 +1,12 @@
-"""Intensities to a common scale: the foreground's median becomes 0, its central 70 % a range of 1."""
+"""Intensities to a common scale: of MR by the foreground's median and central 70 %, of CT by a window."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
+from pydantic import Field
 
 from metseg.core.grid import Grid
 from metseg.core.options import Options
@@ -52,6 +53,23 @@ def normalise(array: Float[np.ndarray, "i j k"], statistics: ForegroundStatistic
 def normalise_foreground(array: Float[np.ndarray, "i j k"]) -> NDArray[np.float32]:
     """``normalise`` by the image's own ``foreground_statistics``."""
     return normalise(array, foreground_statistics(array))
+
+
+class NormaliseWindow(Options):
+    """Step, for CT: clip to [``low``, ``high``] HU, then ``middle`` becomes 0 and ``middle + scale`` 1."""
+
+    name: Literal["normalise_window"] = "normalise_window"
+    low: float = -60.0
+    high: float = 200.0
+    middle: float = 35.0
+    scale: Annotated[float, Field(gt=0)] = 25.0
+
+    def apply(self, array: Float[np.ndarray, "*channel i j k"], grid: Grid) -> tuple[NDArray[np.float32], Grid]:
+        """The normalised image, on the same grid."""
+        scaled = np.clip(array, self.low, self.high).astype(np.float32)
+        scaled -= np.float32(self.middle)
+        scaled /= np.float32(self.scale)
+        return scaled, grid
 
 
 class NormaliseForeground(Options):

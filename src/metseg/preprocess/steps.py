@@ -13,7 +13,7 @@ from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import Volume
 from metseg.preprocess.extent import CropForeground, PadToMultiple
-from metseg.preprocess.normalise import NormaliseForeground
+from metseg.preprocess.normalise import NormaliseForeground, NormaliseWindow
 from metseg.preprocess.reorient import Reorient
 from metseg.preprocess.resample import Resample
 
@@ -38,7 +38,8 @@ class Step(Protocol):
 
 
 AnyStep = Annotated[
-    Reorient | Resample | CropForeground | NormaliseForeground | PadToMultiple, Field(discriminator="name")
+    Reorient | Resample | CropForeground | NormaliseForeground | NormaliseWindow | PadToMultiple,
+    Field(discriminator="name"),
 ]
 _ADAPTER: Final[TypeAdapter[tuple[AnyStep, ...]]] = TypeAdapter(tuple[AnyStep, ...])
 
@@ -57,7 +58,7 @@ def build(steps: Iterable[Mapping[str, Any]]) -> tuple[AnyStep, ...]:
         where = ".".join(map(str, rest))
         raise ConfigError(
             f"Preprocessing step {place}{f' ({where})' if where else ''} is wrong: {first['msg']}.",
-            hint="Steps are reorient, resample, crop_foreground, normalise_foreground and pad_to_multiple.",
+            hint="There are reorient, resample, crop_foreground, normalise_foreground, normalise_window, pad_to_multiple.",
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Heads without a tumour, into which lesions are drawn: label maps, real scans, or made from nothing."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -14,19 +14,38 @@ from metseg.synthesis.tissues import INTRACRANIAL, tissues_from_freesurfer
 # Never trained on: kept for validation.
 HELD_OUT_LABELS: Final = ("training_seg_18", "training_seg_19", "training_seg_20")
 HELD_OUT_SCANS: Final = ("patient26",)
+_THIRD_VENTRICLE: Final = 14
+_CHIASM: Final = 85
+
+
+Place = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class LabelHost:
-    """A head as tissues (i, j, k), RAS+, 1 mm."""
+    """A head as tissues, RAS+, 1 mm.
+
+    Args:
+        name: of the head.
+        tissues: (i, j, k).
+        landmarks: voxel of the middle of the ``third ventricle``, the ``pituitary`` and the ``pineal`` gland, as far
+            as they are known.
+    """
 
     name: str
     tissues: NDArray[np.uint8]
+    landmarks: dict[str, Place] = field(default_factory=dict)
 
     @cached_property
     def brain(self) -> NDArray[np.bool_]:
         """What lies inside the skull."""
         return np.isin(self.tissues, INTRACRANIAL)
+
+    @cached_property
+    def brain_box(self) -> NDArray[np.float64]:
+        """First and last voxel (2, 3) of what lies inside the skull."""
+        box = trimmed(self.brain, margin=0)
+        return np.array([[s.start for s in box], [s.stop - 1 for s in box]], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +99,24 @@ def _read_ras(path: Path) -> NDArray[Any]:
 
 def read_label_host(path: Path) -> LabelHost:
     """A whole-head label map in FreeSurfer/SynthSeg numbers (NIfTI, 1 mm)."""
-    tissues = tissues_from_freesurfer(_read_ras(path).astype(np.int32))
+    labels = _read_ras(path).astype(np.int32)
+    tissues = tissues_from_freesurfer(labels)
     box = trimmed(tissues > 0)
-    return LabelHost(path.name.partition(".")[0], np.ascontiguousarray(tissues[box]))
+    return LabelHost(path.name.partition(".")[0], np.ascontiguousarray(tissues[box]), _landmarks(labels[box]))
+
+
+def _landmarks(labels: NDArray[np.int32]) -> dict[str, Place]:
+    """From FreeSurfer's third ventricle (14) and optic chiasm (85): the glands lie beside them."""
+    found: dict[str, Place] = {}
+    third, chiasm = np.argwhere(labels == _THIRD_VENTRICLE), np.argwhere(labels == _CHIASM)
+    if len(third):
+        x, y, z = third.mean(axis=0)
+        found["third ventricle"] = (float(x), float(y), float(z))
+        found["pineal"] = (float(x), float(np.percentile(third[:, 1], 2)) - 4, float(z) + 1)
+    if len(chiasm):
+        x, y, z = chiasm.mean(axis=0)
+        found["pituitary"] = (float(x), float(y) + 2, float(z) - 9)
+    return found
 
 
 def read_scan_host(plain: Path, enhanced: Path, name: str) -> ScanHost:

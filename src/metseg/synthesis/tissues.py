@@ -1,4 +1,4 @@
-"""The tissues that a host is made of, and how bright each is on T1-weighted MR after gadolinium."""
+"""The tissues that a host is made of."""
 
 from enum import IntEnum
 from typing import Final
@@ -58,28 +58,6 @@ _FREESURFER: Final = {
     Tissue.NECK_VESSEL: (502,),
 }
 
-# Range of the mean after gadolinium, white matter = 1; and of the standard deviation inside one tissue.
-_T1C: Final[dict[Tissue, tuple[float, float, float, float]]] = {
-    Tissue.AIR: (0.0, 0.03, 0.0, 0.01),
-    Tissue.WHITE: (1.0, 1.0, 0.02, 0.06),
-    Tissue.CORTEX: (0.66, 1.0, 0.03, 0.10),
-    Tissue.DEEP_GREY: (0.78, 1.02, 0.02, 0.06),
-    Tissue.FLUID: (0.10, 0.5, 0.03, 0.10),
-    Tissue.VENTRICLE: (0.10, 0.4, 0.01, 0.05),
-    Tissue.CEREBELLAR_WHITE: (0.92, 1.06, 0.02, 0.07),
-    Tissue.CEREBELLAR_CORTEX: (0.66, 0.98, 0.03, 0.10),
-    Tissue.BRAINSTEM: (0.85, 1.03, 0.02, 0.06),
-    Tissue.CHOROID: (0.9, 2.4, 0.1, 0.4),
-    Tissue.SINUS: (0.8, 2.6, 0.1, 0.5),
-    Tissue.BONE: (0.05, 0.5, 0.03, 0.15),
-    Tissue.MARROW: (0.2, 1.6, 0.1, 0.4),
-    Tissue.MUSCLE: (0.4, 1.1, 0.1, 0.35),
-    Tissue.SKIN: (0.8, 2.2, 0.1, 0.5),
-    Tissue.EYE: (0.15, 0.5, 0.02, 0.1),
-    Tissue.MUCOSA: (0.5, 2.4, 0.1, 0.6),
-    Tissue.NECK_VESSEL: (0.3, 2.6, 0.1, 0.4),
-}
-
 
 def tissues_from_freesurfer(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     """FreeSurfer/SynthSeg label numbers (i, j, k) to tissues; numbers nobody named become air."""
@@ -87,11 +65,3 @@ def tissues_from_freesurfer(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     for tissue, numbers in _FREESURFER.items():
         table[list(numbers)] = tissue
     return np.asarray(table[np.clip(labels, 0, 1023)])
-
-
-def draw_t1c(rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of each tissue (tissue,) in one imaginary contrast-enhanced T1 scan."""
-    ranges = np.array([_T1C[tissue] for tissue in Tissue])
-    mean = rng.uniform(ranges[:, 0], ranges[:, 1])
-    spread = rng.uniform(ranges[:, 2], ranges[:, 3])
-    return mean.astype(np.float32), spread.astype(np.float32)

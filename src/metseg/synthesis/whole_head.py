@@ -13,9 +13,10 @@ from scipy import ndimage
 
 from metseg.synthesis.fields import Field, Shape, log_uniform, smooth_field
 from metseg.synthesis.hosts import LabelHost
+from metseg.synthesis.palettes import draw_t1c
 from metseg.synthesis.scanner import scan, stripped_brain
 from metseg.synthesis.shapes import draw_shape
-from metseg.synthesis.tissues import INTRACRANIAL, N_TISSUES, Tissue, draw_t1c
+from metseg.synthesis.tissues import INTRACRANIAL, N_TISSUES, Tissue
 from metseg.synthesis.warp import nearest_tissues, sampling
 
 SPACING_MM: Final = 2.0
@@ -36,7 +37,8 @@ class WholeHead:
 
 def _contrast(rng: np.random.Generator) -> tuple[Field, Field]:
     """Mean and standard deviation of each tissue: of a T1-weighted scan, or of no scan there is."""
-    mean, spread = draw_t1c(rng)
+    palette = draw_t1c(rng)
+    mean, spread = palette.mean, palette.spread
     if rng.random() < 0.4:
         mean = rng.uniform(0.05, 2.0, N_TISSUES).astype(np.float32)
         spread = rng.uniform(0.02, 0.3, N_TISSUES).astype(np.float32)
@@ -57,10 +59,9 @@ def _draw_tumours(rng: np.random.Generator, image: Field, inside: NDArray[np.boo
         i, j, k = (int(n) for n in np.unravel_index(int(rng.choice(places)), shape))
         lesion = draw_shape(rng, shape, (i, j, k), log_uniform(rng, 10, 70) / SPACING_MM)
         region = image[lesion.box]
-        part = np.clip(lesion.depth + 0.5, 0, 1) * inside[lesion.box]
-        core = np.clip(lesion.depth - lesion.rim + 0.5, 0, 1)
+        part = lesion.filled * inside[lesion.box]
         rim, middle = rng.uniform(0, 2.5, 2)
-        region += part * (np.float32(rim) + core * np.float32(middle - rim) - region)
+        region += part * (np.float32(rim) - region) + np.minimum(lesion.hollow, part) * np.float32(middle - rim)
 
 
 def _cut_field_of_view(rng: np.random.Generator, image: Field) -> None:
@@ -85,7 +86,7 @@ def make_whole_head(rng: np.random.Generator, host: LabelHost, edge: int, stripp
     """
     shape: Shape = (edge, edge, edge)
     centre = (np.array(host.tissues.shape) - 1) / 2 + rng.normal(0, 10, 3)
-    tissues = nearest_tissues(host.tissues, sampling(rng, shape, centre, SPACING_MM, tilt_deg=12))
+    tissues = nearest_tissues(host.tissues, sampling(rng, shape, centre, SPACING_MM, tilt_deg=12).coordinates)
     mean, spread = _contrast(rng)
     texture = 0.5 * smooth_field(rng, shape, 1.5) + 0.8 * smooth_field(rng, shape, rng.uniform(3, 10))
     inside: NDArray[np.bool_] = np.isin(tissues, INTRACRANIAL)

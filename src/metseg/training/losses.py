@@ -11,16 +11,18 @@ def soft_dice_loss(probability: Tensor, target: Tensor, smooth: float = 10.0) ->
     return 1 - (2 * overlap + smooth) / ((probability**2).sum() + (target**2).sum() + smooth)
 
 
-def scene_loss(logits: Tensor, instances: Tensor) -> Tensor:
+def scene_loss(logits: Tensor, instances: Tensor, background_weight: float = 1.0) -> Tensor:
     """Soft Dice + cross-entropy of each scene by itself, then their mean: one of small lesions counts like another.
 
-    Over a whole batch a lesion of 40 mm outweighs five hundred of 5 mm. A voxel of background counts 1, one of a
-    lesion (1000 voxels / its volume)^0.5, 1 to 6; the cross-entropy of a scene is divided by the weight of its
-    lesions and a fiftieth of the background's. A scene without lesions has no Dice.
+    Over a whole batch a lesion of 40 mm outweighs five hundred of 5 mm. A voxel of background counts
+    ``background_weight``, one of a lesion (1000 voxels / its volume)^0.5, 1 to 6; the cross-entropy of a scene is
+    divided by the weight of its lesions and a fiftieth of the background's. A scene without lesions has no Dice.
 
     Args:
         logits: (n, i, j, k).
         instances: (n, i, j, k), lesion numbers.
+        background_weight: a young model needs about a hundredth, or it calls everything background for hundreds of
+            steps; a grown one 1, or it calls too much.
     """
     target = (instances > 0).float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -28,7 +30,7 @@ def scene_loss(logits: Tensor, instances: Tensor) -> Tensor:
     terms = []
     for scene, e, w, t in zip(logits, entropy, weights, target, strict=True):
         background = 1 - t
-        term = (e * (w + background)).sum() / (w + 0.02 * background).sum()
+        term = (e * (w + background_weight * background)).sum() / (w + 0.02 * background).sum()
         terms.append(term + soft_dice_loss(scene.sigmoid(), t) if t.any() else term)
     return torch.stack(terms).mean()
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from metseg.core.errors import ConfigError
 from metseg.core.options import Options
+from metseg.synthesis.palettes import Sequence
 
 
 class Rate(Options):
@@ -29,6 +30,8 @@ class Recipe(Options):
 
     Args (units in the names where there are any):
         target: ``"lesions"`` (and brain) on 1 mm scenes, or ``"brain"``, the brain finder, on whole heads of 2 mm.
+        sequences: channels of the images, in order.
+        mimics: whether scenes hold vessels and the like, which look like metastases and are none.
         seed: of everything: weights, scenes, order.
         start_sha256: of the weights that a run starts from; None: from random ones.
         patch: voxels along an edge of the cubic patches.
@@ -36,7 +39,8 @@ class Recipe(Options):
         steps: optimiser steps in all.
         rates: learning rates, one after the other.
         warmup: steps over which the first rate rises.
-        balanced_until: step up to which lesions and background weigh alike, see ``lesion_loss``.
+        balanced_until: step up to which lesions and background weigh alike (``lesion_loss``), or up to which the
+            background's weight rises (``scene_loss``).
         widths: features of the network, see ``CompactUNet``.
         norm: see ``CompactUNet``.
         label_share: share of scenes from label-map hosts; ``made_share``: from heads made from nothing; the rest
@@ -50,6 +54,8 @@ class Recipe(Options):
     """
 
     target: Literal["lesions", "brain"] = "lesions"
+    sequences: tuple[Sequence, ...] = ("t1c",)
+    mimics: bool = True
     seed: int = 1
     start_sha256: str | None = None
     patch: int = 96

@@ -9,17 +9,18 @@ from torch.utils.data import Dataset
 
 from metseg.core.grid import Grid
 from metseg.preprocess.extent import CropForeground, PadToMultiple
-from metseg.preprocess.normalise import ForegroundStatistics, foreground_statistics, normalise
+from metseg.preprocess.normalise import ForegroundStatistics, NormaliseWindow, foreground_statistics, normalise
 from metseg.preprocess.steps import run_channels
-from metseg.synthesis.fields import log_uniform
+from metseg.synthesis.cohort import draw_training_count
+from metseg.synthesis.fields import Field, log_uniform, shape_of
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import Host, LabelHost, ScanHost
-from metseg.synthesis.metastases import draw_count
-from metseg.synthesis.scene import SceneOptions, make_scene
+from metseg.synthesis.scene import Scene, SceneOptions, make_scene
 from metseg.synthesis.whole_head import SPACING_MM, make_whole_head
 from metseg.training.recipe import Recipe
 
 MADE_HEADS = range(8)
+_WINDOW = NormaliseWindow()
 _EXTENT = (CropForeground(), PadToMultiple(multiple=16))
 
 
@@ -29,6 +30,22 @@ def _jittered(rng: np.random.Generator, statistics: ForegroundStatistics) -> For
     half = statistics.range * np.exp(rng.normal(0, 0.14)) / 2
     middle = (statistics.p15 + statistics.p85) / 2
     return ForegroundStatistics(statistics.median + shift, middle - half, middle + half)
+
+
+def _channels(rng: np.random.Generator, scene: Scene) -> Field:
+    """The images, normalised as in use, one after the other: (channel, i, j, k)."""
+    channels = []
+    for sequence, image in scene.images.items():
+        if sequence == "ct":
+            channels.append(_WINDOW.apply(image, Grid.isotropic(shape_of(image)))[0])
+        else:
+            channels.append(normalise(image, _jittered(rng, scene.statistics[sequence])))
+    return np.stack(channels)
+
+
+def _real_hosts_serve(recipe: Recipe) -> bool:
+    """Whether real hosts can serve: they have T1 with contrast agent only."""
+    return recipe.sequences == ("t1c",)
 
 
 class _Endless(Dataset[tuple[Tensor, ...]]):
@@ -46,26 +63,27 @@ class _Endless(Dataset[tuple[Tensor, ...]]):
 
 
 class SceneDataset(_Endless):
-    """Item n: image (1, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
+    """Item n: images (channel, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
 
     def _options(self, rng: np.random.Generator) -> SceneOptions:
         recipe = self.recipe
-        options = SceneOptions(stripped=recipe.stripped, anywhere=recipe.anywhere)
+        options = SceneOptions(
+            sequences=recipe.sequences, stripped=recipe.stripped, anywhere=recipe.anywhere, mimics=recipe.mimics
+        )
         if recipe.small_share and rng.random() < recipe.small_share:
-            options = replace(options, count=2 * draw_count(rng), largest_mm=log_uniform(rng, 5, 16))
+            options = replace(options, count=2 * draw_training_count(rng), largest_mm=log_uniform(rng, 5, 16))
         return options
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         rng = np.random.default_rng([self.recipe.seed, self.first + index])
         share = rng.random()
-        kinds = (self.labels, self.made, self.scans)
+        kinds = (self.labels, self.made, self.scans if _real_hosts_serve(self.recipe) else [])
         limits = (self.recipe.label_share, self.recipe.label_share + self.recipe.made_share)
         pool = kinds[np.searchsorted(limits, share, side="right")] or self.labels or self.made
         edge = self.recipe.patch
         host = pool[rng.integers(len(pool))]
         scene = make_scene(rng, host, (edge, edge, edge), self._options(rng))
-        image = normalise(scene.image, _jittered(rng, scene.statistics))
-        parts = [np.ascontiguousarray(a) for a in (image[None], scene.truth, scene.brain)]
+        parts = [np.ascontiguousarray(a) for a in (_channels(rng, scene), scene.truth, scene.brain)]
         return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])
 
 

@@ -26,6 +26,7 @@ from metseg.training.scenes import HeadDataset, SceneDataset
 log = logging.getLogger(__name__)
 _DECAY = 0.995
 _SAVE_EVERY = 100
+_FIRST_BACKGROUND = 0.012
 _LOG_EVERY = 20
 
 
@@ -34,6 +35,11 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     rate = [each for each in recipe.rates if each.at <= step][-1]
     falling = 0.5 * (1 + math.cos(math.pi * min((step - rate.at) / rate.over, 1.0)))
     return rate.highest * min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * falling)
+
+
+def background_weight(recipe: Recipe, step: int) -> float:
+    """Weight of the background in ``scene_loss``: rises to 1 until step ``balanced_until``, evenly in its logarithm."""
+    return _FIRST_BACKGROUND ** max(0.0, 1 - step / recipe.balanced_until) if recipe.balanced_until else 1.0
 
 
 class Averaged:
@@ -162,7 +168,7 @@ def _losses(logits: Tensor, truths: list[Tensor], recipe: Recipe, step: int) -> 
         return torch.zeros(()), brain_loss(logits[:, 0], truths[0])
     instances, brain = truths
     if recipe.by_scene:
-        lesions = scene_loss(logits[:, 0], instances)
+        lesions = scene_loss(logits[:, 0], instances, background_weight(recipe, step))
     else:
         lesions = lesion_loss(logits[:, 0], instances, balanced=step < recipe.balanced_until)
     return lesions, brain_loss(logits[:, 1], brain)
