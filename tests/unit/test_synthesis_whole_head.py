@@ -41,7 +41,7 @@ def test_a_head_with_skull_has_a_brain_of_human_size_and_more(head, seed):
 
 def test_two_millimetres_are_two_millimetres(head):
     centre = (np.array(head.tissues.shape) - 1) / 2
-    fine = nearest_tissues(head.tissues, sampling(np.random.default_rng(1), (192, 216, 200), centre))
-    coarse = nearest_tissues(head.tissues, sampling(np.random.default_rng(1), (96, 108, 100), centre, 2.0))
+    fine = nearest_tissues(head.tissues, sampling(np.random.default_rng(1), (192, 216, 200), centre).coordinates)
+    coarse = nearest_tissues(head.tissues, sampling(np.random.default_rng(1), (96, 108, 100), centre, 2.0).coordinates)
     volumes = [np.isin(t, INTRACRANIAL).sum() * v for t, v in ((fine, 1), (coarse, 8))]
     assert volumes[1] == pytest.approx(volumes[0], rel=0.03)

@@ -58,7 +58,8 @@ def build(steps: Iterable[Mapping[str, Any]]) -> tuple[AnyStep, ...]:
         where = ".".join(map(str, rest))
         raise ConfigError(
             f"Preprocessing step {place}{f' ({where})' if where else ''} is wrong: {first['msg']}.",
-            hint="There are reorient, resample, crop_foreground, normalise_foreground, normalise_window, pad_to_multiple.",
+            hint="There are: reorient, resample, crop_foreground, normalise_foreground, normalise_window, "
+            "pad_to_multiple.",
         ) from error
 
 
