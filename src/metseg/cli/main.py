@@ -10,6 +10,7 @@ from metseg.cli.demo import demo_command
 from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
 from metseg.cli.segment import segment_command
+from metseg.cli.synthesise import synthesise_command
 
 app = typer.Typer(
     name="metseg",
@@ -22,6 +23,7 @@ app.command("segment", no_args_is_help=True)(segment_command)
 app.command("demo", no_args_is_help=True)(demo_command)
 app.command("evaluate", no_args_is_help=True)(evaluate_command)
 app.command("compare", no_args_is_help=True)(compare_command)
+app.command("synthesise", no_args_is_help=True)(synthesise_command)
 app.command("info")(info_command)
 
 

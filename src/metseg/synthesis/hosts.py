@@ -14,6 +14,8 @@ from metseg.synthesis.tissues import INTRACRANIAL, tissues_from_freesurfer
 # Never trained on: kept for validation.
 HELD_OUT_LABELS: Final = ("training_seg_18", "training_seg_19", "training_seg_20")
 HELD_OUT_SCANS: Final = ("patient26",)
+# Heads made from nothing with numbers below this one may be trained on.
+FIRST_UNSEEN_HEAD: Final = 1000
 _THIRD_VENTRICLE: Final = 14
 _CHIASM: Final = 85
 
@@ -128,16 +130,57 @@ def read_scan_host(plain: Path, enhanced: Path, name: str) -> ScanHost:
     return ScanHost(name, np.clip(scaled[0], 0, 8), np.clip(scaled[1], 0, 8))
 
 
-def read_hosts(data: Path, *, held_out: bool = False) -> list[Host]:
-    """The label maps in ``data/hosts_labels`` and brains in ``data/hosts_t1c/open_ms``: those to train on, or not.
+@dataclass(frozen=True)
+class HostFile:
+    """A host that can be read when it is wanted.
+
+    Args:
+        name: of the host.
+        paths: of a label map; or of a scan before and after gadolinium.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def is_map(self) -> bool:
+        """A label map; else a real scan."""
+        return len(self.paths) == 1
+
+    def read(self) -> Host:
+        """Read it."""
+        return (
+            read_label_host(self.paths[0]) if self.is_map else read_scan_host(self.paths[0], self.paths[1], self.name)
+        )
+
+
+def find_hosts(data: Path, *, held_out: bool | None = False) -> list[HostFile]:
+    """The label maps in ``data/hosts_labels`` and brains in ``data/hosts_t1c/open_ms``.
+
+    Args:
+        data: folder.
+        held_out: those kept for validation (True), those to train on (False), or all (None).
 
     Raises:
         InputError: neither folder holds a host.
     """
-    maps = [p for p in sorted(data.glob("hosts_labels/*.nii.gz")) if held_out == (p.name[:-7] in HELD_OUT_LABELS)]
-    scans = [p for p in sorted(data.glob("hosts_t1c/open_ms/*")) if held_out == (p.name in HELD_OUT_SCANS)]
-    hosts: list[Host] = [read_label_host(path) for path in maps]
-    hosts += [read_scan_host(p / "T1_MNI.nii.gz", p / "T1POST_MNI.nii.gz", p.name) for p in scans]
-    if not hosts:
-        raise InputError(f"There are no hosts in {data}.", hint="It needs hosts_labels/ and hosts_t1c/open_ms/.")
-    return hosts
+    found = [HostFile(p.name.partition(".")[0], (p,)) for p in sorted(data.glob("hosts_labels/*.nii.gz"))]
+    found += [
+        HostFile(p.name, (p / "T1_MNI.nii.gz", p / "T1POST_MNI.nii.gz"))
+        for p in sorted(data.glob("hosts_t1c/open_ms/*"))
+    ]
+    wanted = [f for f in found if held_out is None or held_out == (f.name in (*HELD_OUT_LABELS, *HELD_OUT_SCANS))]
+    if not wanted:
+        raise InputError(
+            f"There are no hosts in {data.name}.", hint="It needs hosts_labels/*.nii.gz or hosts_t1c/open_ms/*."
+        )
+    return wanted
+
+
+def read_hosts(data: Path, *, held_out: bool | None = False) -> list[Host]:
+    """All that ``find_hosts`` finds.
+
+    Raises:
+        InputError: there are none.
+    """
+    return [file.read() for file in find_hosts(data, held_out=held_out)]

@@ -1,7 +1,7 @@
 """Whole studies with known truth: one patient's head as a scanner would have stored it."""
 
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,15 @@ class TrueLesion:
     labelled_mm3: float
 
 
+@dataclass(frozen=True)
+class Made:
+    """How a study came to be: name of the host, the scan's protocol, and whether the skull was kept or stripped."""
+
+    host: str
+    protocol: Protocol
+    skull: str
+
+
 @dataclass(frozen=True, eq=False)
 class SyntheticStudy:
     """One study.
@@ -62,14 +71,14 @@ class SyntheticStudy:
         labels: see ``truth.LABELS``.
         instances: number of each metastasis.
         lesions: what is known of each.
-        made: how: host, protocol, skull.
+        made: how.
     """
 
     images: dict[str, Volume]
     labels: LabelMap
     instances: LabelMap
     lesions: tuple[TrueLesion, ...]
-    made: dict[str, Any] = field(default_factory=dict)
+    made: Made
 
 
 def _room(host: Host) -> Shape:
@@ -77,17 +86,44 @@ def _room(host: Host) -> Shape:
     return i, j, k
 
 
-def make_study(seed: int, number: int, hosts: list[Host], modality: Modality) -> SyntheticStudy:
-    """Study ``number`` of the series ``seed``; the same two numbers and hosts give the same study, bit for bit.
+def choose_host(seed: int, number: int, maps: list[bool], modality: Modality) -> int:
+    """Which of some hosts study ``number`` of the series ``seed`` is drawn into.
 
-    Each part draws from a stream of its own, so that the modalities of one seed and number show the same head with
-    the same metastases (unless ``t1c`` takes a real scan as its host).
+    The modalities of one seed and number choose the same head, unless ``t1c`` takes a real scan.
+
+    Args:
+        seed: of the series.
+        number: of the study.
+        maps: of each host, whether it is a label map; else it is a real scan.
+        modality: of the study.
 
     Raises:
         ConfigError: a modality that real scans cannot show, and no label map among the hosts.
     """
+    found = {kind: [n for n, is_map in enumerate(maps) if is_map == kind] for kind in (True, False)}
+    map_number, kind, scan_number = np.random.default_rng([seed, number, 1]).random(3)
+    if not found[True] and modality != "t1c":
+        raise ConfigError(
+            f"Studies of modality {modality} need label maps as hosts; there are real scans only.",
+            hint="Give a folder with hosts_labels/, or none: then heads are made from nothing.",
+        )
+    if found[False] and (not found[True] or (modality == "t1c" and kind < _SHARE_OF_SCANS)):
+        return found[False][int(scan_number * len(found[False]))]
+    return found[True][int(map_number * len(found[True]))]
+
+
+def draw_head_seed(seed: int, number: int, first: int) -> int:
+    """Which head, at least ``first``, is made from nothing for study ``number`` of the series ``seed``."""
+    return int(np.random.default_rng([seed, number, 2]).integers(first, 2**31))
+
+
+def make_study(seed: int, number: int, host: Host, modality: Modality) -> SyntheticStudy:
+    """Study ``number`` of the series ``seed``, drawn into ``host``; the same arguments give the same study.
+
+    Each part draws from a stream of its own, so that the modalities of one seed, number and host show the same head
+    with the same metastases.
+    """
     streams = np.random.default_rng([seed, number]).spawn(4)
-    host = _host(streams[0], hosts, modality)
     shape = _room(host)
     placement = sampling(streams[0], shape, (np.array(host.brain.shape) - 1) / 2)
     content = draw_content(streams[1], host, placement, ContentOptions(like_patients=True))
@@ -104,22 +140,7 @@ def make_study(seed: int, number: int, hosts: list[Host], modality: Modality) ->
         else:
             images[str(sequence)] = Volume(_acquire_mr(rng, image, acquisition, protocol, kept), acquisition.grid)
     labels, instances, lesions = _truth(content, acquisition)
-    made = {"host": host.name, "skull": skull, "protocol": protocol}
-    return SyntheticStudy(images, labels, instances, lesions, made)
-
-
-def _host(rng: np.random.Generator, hosts: list[Host], modality: Modality) -> Host:
-    """A label map; or a real scan, where there is one and the modality is that of real scans."""
-    maps, scans = ([h for h in hosts if isinstance(h, LabelHost) == kind] for kind in (True, False))
-    map_number, kind, scan_number = rng.random(3)
-    if not maps and modality != "t1c":
-        raise ConfigError(
-            f"Studies of modality {modality} need label maps as hosts; there are real scans only.",
-            hint="Give a folder with hosts_labels/, or none: then heads are made from nothing.",
-        )
-    if scans and (not maps or (modality == "t1c" and kind < _SHARE_OF_SCANS)):
-        return scans[int(scan_number * len(scans))]
-    return maps[int(map_number * len(maps))]
+    return SyntheticStudy(images, labels, instances, lesions, Made(host.name, protocol, skull))
 
 
 def _skull(rng: np.random.Generator, modality: Modality) -> str:

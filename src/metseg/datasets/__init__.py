@@ -1,0 +1,1 @@
+"""Public layouts of data sets, splits, and data sets of synthetic studies."""

@@ -1,0 +1,257 @@
+"""Data sets of synthetic studies: made by several processes, the same whatever their number, and resumable."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from metseg import __version__
+from metseg.core.errors import ConfigError, InputError, MetsegError, explained
+from metseg.core.options import Options
+from metseg.core.progress import Progress, no_progress
+from metseg.datasets.layouts import LAYOUTS, LayoutName
+from metseg.datasets.splits import grouped_folds
+from metseg.io.atomic import write_text
+from metseg.io.case_names import shown_name
+from metseg.io.nifti import write_nifti
+from metseg.io.output_folder import make_output_folder
+from metseg.io.tables import csv_text
+from metseg.synthesis.head import make_head
+from metseg.synthesis.hosts import FIRST_UNSEEN_HEAD, Host, HostFile, find_hosts
+from metseg.synthesis.study import (
+    SEQUENCES,
+    Modality,
+    SyntheticStudy,
+    TrueLesion,
+    choose_host,
+    draw_head_seed,
+    make_study,
+)
+from metseg.synthesis.truth import LABELS
+
+SETTINGS: Final = "synthesis.json"
+LESIONS: Final = "lesions.csv"
+STUDIES: Final = "studies.csv"
+SPLITS: Final = "splits_final.json"
+_RECORDS: Final = "records"
+
+
+class SynthesisOptions(Options):
+    """What to make.
+
+    Args:
+        modality: ``t1c``: T1 after contrast agent; ``mr4``: that, T1, FLAIR and T2; ``ct``: after contrast agent.
+        count: of studies.
+        seed: of the series; study n of a series is the same in a long series and a short one.
+        hosts: folder with ``hosts_labels/`` and ``hosts_t1c/open_ms/``; None: heads made from nothing.
+        unseen: of the hosts, only those that no shipped model was trained on.
+        layout: of the folders.
+    """
+
+    modality: Modality = "t1c"
+    count: Annotated[int, Field(ge=1, le=9999)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+    hosts: Path | None = None
+    unseen: bool = False
+    layout: LayoutName = "nnunet"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A study that could not be made, and why."""
+
+    case: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """How a run went: cases made now, cases that were there already, failures."""
+
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+    failures: tuple[Failure, ...]
+
+
+def case_name(number: int) -> str:
+    """Name of study ``number`` (from 1)."""
+    return f"synthetic-{number:04d}"
+
+
+@lru_cache(maxsize=2)
+def _found(hosts: Path, *, unseen: bool) -> tuple[HostFile, ...]:
+    return tuple(find_hosts(hosts, held_out=True if unseen else None))
+
+
+@lru_cache(maxsize=3)
+def _read(host: HostFile) -> Host:
+    return host.read()
+
+
+def _host(options: SynthesisOptions, number: int) -> Host:
+    if options.hosts is None:
+        return make_head(draw_head_seed(options.seed, number, FIRST_UNSEEN_HEAD))
+    files = _found(options.hosts, unseen=options.unseen)
+    return _read(files[choose_host(options.seed, number, [f.is_map for f in files], options.modality)])
+
+
+def _make(out: Path, options: SynthesisOptions, number: int) -> None:
+    """Make one study and write it; its record comes last, and says that all of it is there."""
+    case = case_name(number)
+    study = make_study(options.seed, number, _host(options, number), options.modality)
+    files = LAYOUTS[options.layout].case(case, SEQUENCES[options.modality])
+    for path in (*files.images.values(), files.labels, files.instances):
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+    for sequence, path in files.images.items():
+        write_nifti(out / path, study.images[sequence])
+    write_nifti(out / files.labels, study.labels)
+    write_nifti(out / files.instances, study.instances)
+    write_text(out / _RECORDS / f"{case}.json", json.dumps(_record(case, study), indent=2) + "\n")
+
+
+def _record(case: str, study: SyntheticStudy) -> dict[str, Any]:
+    """What is known of a study, one value a name, and of its lesions."""
+    protocol, grid = study.made.protocol, study.labels.grid
+    lesions = [_lesion_row(case, lesion) for lesion in study.lesions]
+    return {
+        "case": case,
+        "host": study.made.host,
+        "skull": study.made.skull,
+        "metastases": sum(lesion.nature == "metastasis" for lesion in study.lesions),
+        "slices": ("sagittal", "coronal", "axial")[protocol.slice_axis],
+        "thickness_mm": protocol.thickness_mm,
+        "gap_mm": protocol.gap_mm,
+        "in_plane_mm": protocol.in_plane_mm,
+        **{f"tilt_{axis}_deg": round(tilt, 3) for axis, tilt in zip("xyz", protocol.tilt_deg, strict=True)},
+        "cut_below": round(protocol.cut[0], 3),
+        "cut_above": round(protocol.cut[1], 3),
+        **{f"voxels_{axis}": size for axis, size in zip("ijk", grid.shape, strict=True)},
+        "lesions": lesions,
+    }
+
+
+def _lesion_row(case: str, lesion: TrueLesion) -> dict[str, Any]:
+    plain = asdict(lesion)
+    centre = plain.pop("centre_mm")
+    plain.update({f"{axis}_mm": place for axis, place in zip("xyz", centre, strict=True)})
+    return {"case": case, **{k: round(v, 4) if isinstance(v, float) else v for k, v in plain.items()}}
+
+
+def _settings(options: SynthesisOptions) -> dict[str, Any]:
+    plain = options.model_dump(mode="json", exclude={"count", "hosts"})
+    names = None if options.hosts is None else [f.name for f in _found(options.hosts, unseen=options.unseen)]
+    return {"metseg": __version__, **plain, "hosts": names}
+
+
+def _prepare(out: Path, options: SynthesisOptions) -> None:
+    """Refuse a folder that holds something else; otherwise make it, and say in it what it will hold."""
+    settings = json.loads(json.dumps(_settings(options)))
+    path = out / SETTINGS
+    if path.exists():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{SETTINGS} in {shown_name(out)} cannot be read.", hint="Choose another folder."
+            ) from error
+        if known != settings:
+            raise ConfigError(
+                f"{shown_name(out)} holds a series made with other settings.",
+                hint=f"Go on with those in its {SETTINGS}, or choose another folder.",
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"{shown_name(out)} is there already, and is no series of synthetic studies.",
+            hint="Choose a folder that is empty or not there yet.",
+        )
+    make_output_folder(out / _RECORDS)
+    write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _made_by(workers: int, out: Path, options: SynthesisOptions, numbers: list[int]) -> Iterator[tuple[int, Any]]:
+    """Each number as soon as its study is written, with the error that stopped it, or None."""
+    if workers <= 1 or len(numbers) <= 1:
+        for number in numbers:
+            try:
+                _make(out, options, number)
+            except Exception as error:  # noqa: BLE001  one study never stops the others
+                yield number, error
+            else:
+                yield number, None
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs: dict[Future[None], int] = {pool.submit(_make, out, options, number): number for number in numbers}
+        for job in as_completed(jobs):
+            yield jobs[job], job.exception()
+
+
+def _failure(number: int, error: BaseException) -> Failure:
+    if isinstance(error, BrokenProcessPool):
+        message = "The process that made it was stopped by the system, for want of memory most likely."
+        return Failure(case_name(number), message, "Run the same command again, with fewer --workers.")
+    return Failure(case_name(number), *explained(error))
+
+
+def synthesise(
+    out: Path, options: SynthesisOptions, *, workers: int = 1, progress: Progress = no_progress
+) -> Synthesised:
+    """Make ``options.count`` studies in ``out``, or those that are still missing there.
+
+    Args:
+        out: the data set's folder.
+        options: what to make.
+        workers: processes; the studies do not depend on their number.
+        progress: told after each study.
+
+    Raises:
+        InputError, ConfigError: ``out`` holds something else, or there are no hosts.
+    """
+    _prepare(out, options)
+    numbers = list(range(1, options.count + 1))
+    kept = [n for n in numbers if (out / _RECORDS / f"{case_name(n)}.json").exists()]
+    failures, made = [], []
+    progress(len(kept), len(numbers), "studies")
+    for number, error in _made_by(workers, out, options, sorted(set(numbers) - set(kept))):
+        if error is None:
+            made.append(number)
+        else:
+            failures.append(_failure(number, error))
+        progress(len(kept) + len(made) + len(failures), len(numbers), "studies")
+    _summarise(out, options)
+    return Synthesised(
+        tuple(case_name(n) for n in sorted(made)),
+        tuple(case_name(n) for n in kept),
+        tuple(sorted(failures, key=lambda failure: failure.case)),
+    )
+
+
+def _summarise(out: Path, options: SynthesisOptions) -> None:
+    """Tables of studies and lesions, folds, and what the layout wants, from the records of all studies in ``out``."""
+    paths = sorted((out / _RECORDS).glob("*.json"))
+    try:
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    except (OSError, ValueError) as error:
+        raise MetsegError("A record of a study cannot be read.", hint="Remove it and run the command again.") from error
+    studies = [{name: value for name, value in r.items() if name != "lesions"} for r in records]
+    for name, rows in ((LESIONS, [row for r in records for row in r["lesions"]]), (STUDIES, studies)):
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        write_text(out / name, csv_text(columns, rows))
+    cases = [r["case"] for r in records]
+    folds = grouped_folds({r["case"]: r["host"] for r in records}, seed=options.seed)
+    if folds:
+        write_text(out / SPLITS, json.dumps(folds, indent=2) + "\n")
+    about = (
+        f"Synthetic studies ({options.modality}) with brain metastases, made by metseg {__version__}, "
+        f"seed {options.seed}. No patient is shown. For research."
+    )
+    LAYOUTS[options.layout].describe(
+        out, cases=cases, sequences=SEQUENCES[options.modality], labels=LABELS, about=about
+    )
