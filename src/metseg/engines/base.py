@@ -20,12 +20,31 @@ class OperatingPoint(Options):
 
     Args:
         threshold: at or above it a voxel is lesion.
-        min_confidence: components whose confidence (95th percentile of their voxels' probability) lies below it are
-            dropped: a low threshold outlines well, a high confidence keeps false components out.
+        min_confidence: components whose confidence (95th percentile of their voxels' probability, calibrated where the
+            model says how) lies below it are dropped: a low threshold outlines well, a high confidence keeps false
+            components out.
     """
 
     threshold: Probability
     min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Calibration(Options):
+    """How a model's confidence in a lesion becomes the chance that it is one: ``metseg.lesions.confidence.platt``.
+
+    Args:
+        slope: of the map between logits.
+        offset: of the map between logits.
+        ece_before: expected calibration error of the model's own confidence, on other data than the map was fitted to.
+        ece_after: with the map, on the same data.
+        measured_on: which data.
+    """
+
+    slope: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    offset: Annotated[float, Field(allow_inf_nan=False)]
+    ece_before: Probability | None = None
+    ece_after: Probability | None = None
+    measured_on: str = ""
 
 
 class ModelCard(Options):
@@ -42,6 +61,7 @@ class ModelCard(Options):
         skull_stripped: which studies it takes.
         operating_points: by name.
         default_operating_point: one of those names.
+        calibration: of the lesions' confidence; None: it is the model's own.
         limits: what it is known to be bad at, a sentence each.
         intended_use: one sentence.
     """
@@ -56,6 +76,7 @@ class ModelCard(Options):
     skull_stripped: SkullStripped
     operating_points: Mapping[str, OperatingPoint]
     default_operating_point: str
+    calibration: Calibration | None = None
     limits: tuple[str, ...] = ()
     intended_use: str = Field(default="")
 

@@ -50,6 +50,7 @@ class Bundle:
             skull_stripped=it.skull_stripped,
             operating_points=it.operating_points,
             default_operating_point=it.default_operating_point,
+            calibration=it.calibration,
             limits=it.limits,
             intended_use=it.intended_use,
         )

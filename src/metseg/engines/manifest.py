@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metseg.core.options import Options
 from metseg.core.study import Modality
-from metseg.engines.base import OperatingPoint, Probability, SkullStripped
+from metseg.engines.base import Calibration, OperatingPoint, Probability, SkullStripped
 from metseg.preprocess.resample import Millimetres, Resample
 from metseg.preprocess.steps import AnyStep
 
@@ -122,6 +122,7 @@ class BundleManifest(Options):
             all of them together (2 passes for one axis, 4 for two).
         operating_points: by name.
         default_operating_point: one of those.
+        calibration: of the lesions' confidence; None: it is the model's own.
         training_data: a sentence each.
         results: measured, by name of the data.
         limits: what it is known to be bad at, a sentence each.
@@ -147,6 +148,7 @@ class BundleManifest(Options):
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     operating_points: Mapping[str, MeasuredPoint]
     default_operating_point: str
+    calibration: Calibration | None = None
     training_data: tuple[str, ...] = ()
     results: Mapping[str, Any] = {}
     limits: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from metseg.core.volume import LabelMap, ProbabilityMap, Volume
 from metseg.engines.base import Engine, ModelCard, OperatingPoint
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
+from metseg.lesions.confidence import calibrate
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
@@ -59,7 +60,10 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
     with _timed(timings, "measure"):
         progress(0.92, 1.0, "measuring")
         lesion = Volume(probability.of(LESION), probability.grid)
-        instances, lesions = drop_unconfident(*measure_lesions(instances, lesion), rule.min_confidence)
+        instances, lesions = measure_lesions(instances, lesion)
+        if (chance := engine.card.calibration) is not None:
+            lesions = calibrate(lesions, chance.slope, chance.offset)
+        instances, lesions = drop_unconfident(instances, lesions, rule.min_confidence)
         segmentation = LabelMap(np.where(instances.array > 0, labels.array, np.uint8(0)), study.grid, labels.labels)
         wanted = "probability" in options.formats
         full = probability_on_grid(probability, study.grid, LESION) if wanted else None

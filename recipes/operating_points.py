@@ -1,0 +1,167 @@
+"""Fix a model's operating points and calibrate its confidence on one half of a validation set; measure on the other.
+
+``metseg synthesise VAL -n 60 --hosts DATA --unseen --seed 5000 --workers 0`` makes such a set.
+``python recipes/operating_points.py src/metseg/models/mets-t1c VAL --json points.json`` prints what goes into the card.
+
+Studies with odd numbers choose, those with even numbers measure. Components at ``--threshold`` are matched to the
+lesions by the evaluator's profile ``field``; Platt's map is fitted to their confidences; the smallest calibrated
+confidence of each point is where the evaluator's FROC curve reaches the wanted false components per patient.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from metseg.core.study import Study
+from metseg.core.volume import LabelMap, ProbabilityMap, Volume
+from metseg.engines.registry import load_engine
+from metseg.evaluate.bootstrap import BootstrapOptions
+from metseg.evaluate.calibration import reliability_sums
+from metseg.evaluate.field import FieldCase, FieldOptions, FieldSummary, score_case, summarise
+from metseg.evaluate.froc import FrocOptions
+from metseg.io.nifti import read_nifti
+from metseg.lesions.components import label_instances
+from metseg.lesions.confidence import platt
+from metseg.lesions.measure import measure_lesions
+from metseg.preprocess.sample import labels_on_grid, probability_on_grid
+
+POINTS = {"sensitive": 3.0, "balanced": 1.0, "specific": 0.25}
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """One study: instances at the threshold, their confidences by number from 1, and the reference."""
+
+    name: str
+    instances: LabelMap
+    confidences: NDArray[np.float64]
+    reference: NDArray[np.uint32]
+    probability: NDArray[np.float32]
+
+    @property
+    def chooses(self) -> bool:
+        """Which half it belongs to."""
+        return int(self.name[-4:]) % 2 == 1
+
+    def kept(self, slope: float, offset: float, least: float) -> NDArray[np.uint32]:
+        """Instances of at least that calibrated confidence."""
+        sure = np.concatenate([[False], platt(self.confidences, slope, offset) >= least])
+        array = np.asarray(self.instances.array)
+        return np.where(sure[array], array, 0).astype(np.uint32)
+
+
+def predictions(model: str, data: Path, threshold: float) -> Iterator[Predicted]:
+    """Run the model on every study of an nnU-Net raw data set of ``metseg synthesise``."""
+    engine = load_engine("openvino", model)
+    (sequence,) = engine.card.sequences
+    for path in sorted((data / "imagesTr").glob("*_0000.nii.gz")):
+        name = path.name.removesuffix("_0000.nii.gz")
+        image = read_nifti(path)[0]
+        found: ProbabilityMap = engine.predict(Study(name, {sequence: image}))
+        labels = labels_on_grid(found, image.grid, threshold)
+        instances = LabelMap(label_instances(np.asarray(labels.array) > 0), image.grid)
+        instances, table = measure_lesions(instances, Volume(found.of("lesion"), found.grid))
+        truth = np.asarray(_stored(data / "instancesTr" / f"{name}.nii.gz"))
+        probability = np.clip(probability_on_grid(found, image.grid).array, 0, 1)
+        yield Predicted(name, instances, np.array([n.confidence for n in table], float), truth, probability)
+        print(f"{name}: {len(table)} components, {len(np.unique(truth)) - 1} lesions", flush=True)
+
+
+def _stored(path: Path) -> NDArray[np.uint32]:
+    """Voxels of a label map that may be empty, which the strict reader refuses."""
+    from nibabel.nifti1 import Nifti1Image
+
+    return np.asarray(Nifti1Image.from_filename(path).dataobj).astype(np.uint32)
+
+
+def judged(cases: list[Predicted], options: FieldOptions, slope: float, offset: float, least: float) -> list[FieldCase]:
+    """The evaluator's verdict on what is left at a smallest confidence; its confidences are raw."""
+    return [
+        score_case(c.kept(slope, offset, least), c.reference, c.instances.grid, options, c.probability) for c in cases
+    ]
+
+
+def components(cases: list[FieldCase]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Confidence of every component, and whether it was matched to a lesion."""
+    flat = [(c.confidence or 0.0, not c.false) for case in cases for c in case.components]
+    return np.array([c for c, _ in flat], float), np.array([t for _, t in flat], bool)
+
+
+def fit_platt(confidence: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and offset that make the confidences most likely; a weak pull to the identity keeps few cases in bounds."""
+
+    def loss(values: NDArray[np.float64]) -> float:
+        p = np.clip(platt(confidence, float(np.exp(values[0])), float(values[1])), 1e-9, 1 - 1e-9)
+        return float(-np.log(np.where(truth, p, 1 - p)).sum() + 0.5 * (values**2).sum() / 4)
+
+    best = minimize(loss, np.zeros(2), method="Nelder-Mead")
+    return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def ece(confidence: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """Expected calibration error, ten bins."""
+    sums = np.array([*asdict(reliability_sums(confidence, truth)).values()])
+    return float(np.abs(sums[2] - sums[1]).sum() / max(sums[0].sum(), 1))
+
+
+def smallest_confidence(cases: list[FieldCase], rate: float, options: FieldOptions) -> float:
+    """The raw confidence at which the FROC curve reaches ``rate`` false components per patient."""
+    froc = FrocOptions(rates=(rate,))
+    curve = summarise([(str(n), case) for n, case in enumerate(cases)], options.model_copy(update={"froc": froc})).froc
+    if curve is None or curve.points[0].threshold is None:
+        raise SystemExit(f"No smallest confidence leaves at most {rate} false components per patient.")
+    return 0.0 if curve.points[0].beyond_curve else curve.points[0].threshold
+
+
+def described(summary: FieldSummary) -> dict[str, Any]:
+    """Counts, headline numbers with intervals and sensitivity by size, as plain data."""
+    numbers = {name: asdict(value) for name, value in summary.numbers.items()}
+    sizes = [asdict(one) for one in summary.by_diameter]
+    return {"counts": summary.counts, "numbers": numbers, "by_diameter": sizes}
+
+
+def main() -> None:
+    """Parse the command line, choose, calibrate and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="name or folder of a bundle")
+    parser.add_argument("studies", type=Path, help="folder that metseg synthesise made")
+    parser.add_argument("--threshold", type=float, default=0.3)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    options = FieldOptions(confidence="percentile_95", bootstrap=BootstrapOptions(resamples=1000))
+    cases = list(predictions(given.model, given.studies, given.threshold))
+    choosing, measuring = ([c for c in cases if c.chooses == half] for half in (True, False))
+    chosen, measured = (judged(half, options, 1.0, 0.0, 0.0) for half in (choosing, measuring))
+    slope, offset = fit_platt(*components(chosen))
+    confidence, truth = components(measured)
+    errors = (ece(confidence, truth), ece(platt(confidence, slope, offset), truth))
+    results: dict[str, Any] = {
+        "studies": {"choosing": len(choosing), "measuring": len(measuring)},
+        "calibration": {"slope": slope, "offset": offset, "ece_before": errors[0], "ece_after": errors[1]},
+        "points": {},
+    }
+    print(f"\n[calibration]\nslope = {slope:.4f}\noffset = {offset:.4f}\nece_before = {errors[0]:.4f}\n"
+          f"ece_after = {errors[1]:.4f}")  # fmt: skip
+    for name, rate in POINTS.items():
+        raw = smallest_confidence(chosen, rate, options)
+        least = float(np.floor(platt(np.array(raw), slope, offset) * 1e4) / 1e4) if raw else 0.0
+        verdict = judged(measuring, options, slope, offset, least)
+        summary = summarise([(str(n), case) for n, case in enumerate(verdict)], options)
+        sensitivity = summary.numbers["sensitivity_per_lesion"].value
+        false = summary.numbers["fp_per_patient"].value
+        results["points"][name] = {"threshold": given.threshold, "min_confidence": least, **described(summary)}
+        print(f"\n[operating_points.{name}]\nthreshold = {given.threshold}\nmin_confidence = {least}\n"
+              f"sensitivity = {sensitivity}\nfp_per_patient = {false}")  # fmt: skip
+    if given.json:
+        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
