@@ -19,6 +19,7 @@ from metseg.synthesis.truth import Parts, mark
 from metseg.synthesis.warp import Placement, sampling, unbent
 
 _BADLY_STRIPPED = 0.15
+_EMPTY = {"ct": -1024}  # air; of MR it is 0
 
 
 @dataclass(frozen=True)
@@ -141,5 +142,5 @@ def make_scene(
         else:
             seen = scan(rng, image, options.thick_slices)
             statistics[sequence] = _statistics(host, palette, stripped=not skull)
-        images[str(sequence)] = seen if skull else np.where(brain, seen, np.float32(0))
+        images[str(sequence)] = seen if skull else np.where(brain, seen, np.float32(_EMPTY.get(sequence, 0)))
     return Scene(images, labels, truth, brain, statistics)
