@@ -6,7 +6,7 @@ import pytest
 from metseg.synthesis.head import make_head
 from metseg.synthesis.tissues import INTRACRANIAL
 from metseg.synthesis.warp import nearest_tissues, sampling
-from metseg.synthesis.whole_head import make_whole_head
+from metseg.synthesis.whole_head import make_ct_head, make_whole_head
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,13 @@ def test_two_millimetres_are_two_millimetres(head):
     coarse = nearest_tissues(head.tissues, sampling(np.random.default_rng(1), (96, 108, 100), centre, 2.0).coordinates)
     volumes = [np.isin(t, INTRACRANIAL).sum() * v for t, v in ((fine, 1), (coarse, 8))]
     assert volumes[1] == pytest.approx(volumes[0], rel=0.03)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_ct_head_is_in_hounsfield_units(head, seed):
+    it = make_ct_head(np.random.default_rng(seed), head, 96)
+    assert np.array_equal(it.image, make_ct_head(np.random.default_rng(seed), head, 96).image)
+    assert 0 < np.median(it.image[it.brain]) < 60
+    assert it.image.min() >= -1024
+    assert np.percentile(it.image[~it.brain], 99) > 300  # bone
+    assert 500 < np.count_nonzero(it.brain) * 8 / 1000 < 2300

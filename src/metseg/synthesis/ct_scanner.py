@@ -5,7 +5,9 @@ import numpy as np
 from metseg.synthesis.fields import Field, Shape, blurred, log_uniform, smooth_field
 from metseg.synthesis.scanner import through_slices
 
+AIR_HU = -1024.0
 _BONE_HU = 300.0
+_DENSEST_HU = 3071.0
 
 
 def streaks(rng: np.random.Generator, hounsfield: Field) -> Field:
@@ -56,4 +58,4 @@ def scan_ct(
     sigma = log_uniform(rng, 2.5, 9.0) / np.sqrt(min(thickness, 3.0))
     seen = seen + quantum_noise(rng, hounsfield, float(sigma))
     drift = rng.uniform(-4, 4) + rng.uniform(0, 2.5) * smooth_field(rng, hounsfield.shape, 60)  # cupping, calibration
-    return np.asarray(np.clip(seen + drift, -1024, 3071), dtype=np.float32)
+    return np.asarray(np.clip(seen + drift, AIR_HU, _DENSEST_HU), dtype=np.float32)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from metseg.preprocess.normalise import ForegroundStatistics, foreground_statistics
 from metseg.synthesis.content import Content, ContentOptions, draw_content
-from metseg.synthesis.ct_scanner import scan_ct
+from metseg.synthesis.ct_scanner import AIR_HU, scan_ct
 from metseg.synthesis.fields import Field, Shape
 from metseg.synthesis.hosts import Host, LabelHost
 from metseg.synthesis.palettes import Palette, Sequence, draw_palette
@@ -19,7 +19,6 @@ from metseg.synthesis.truth import Parts, mark
 from metseg.synthesis.warp import Placement, sampling, unbent
 
 _BADLY_STRIPPED = 0.15
-_EMPTY = {"ct": -1024}  # air; of MR it is 0
 
 
 @dataclass(frozen=True)
@@ -142,5 +141,5 @@ def make_scene(
         else:
             seen = scan(rng, image, options.thick_slices)
             statistics[sequence] = _statistics(host, palette, stripped=not skull)
-        images[str(sequence)] = seen if skull else np.where(brain, seen, np.float32(_EMPTY.get(sequence, 0)))
+        images[str(sequence)] = seen if skull else np.where(brain, seen, np.float32(AIR_HU if sequence == "ct" else 0))
     return Scene(images, labels, truth, brain, statistics)

@@ -16,11 +16,12 @@ from metseg.synthesis.fields import Field, log_uniform, shape_of
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import Host, LabelHost, ScanHost
 from metseg.synthesis.scene import Scene, SceneOptions, make_scene
-from metseg.synthesis.whole_head import SPACING_MM, make_whole_head
+from metseg.synthesis.whole_head import SPACING_MM, make_ct_head, make_whole_head
 from metseg.training.recipe import Recipe
 
 MADE_HEADS = range(8)
 _WINDOW = NormaliseWindow()
+BRAIN_WINDOW = NormaliseWindow(low=-100, high=200, middle=35, scale=40)  # as in the card of a CT bundle
 _EXTENT = (CropForeground(), PadToMultiple(multiple=16))
 
 
@@ -90,14 +91,19 @@ class SceneDataset(_Endless):
 class HeadDataset(_Endless):
     """Item n: image (1, i, j, k) of a whole head, normalised, and brain (i, j, k).
 
-    Heads are cut and padded as in use, or the network learns where in the cube brains lie. So sizes differ: batches
-    of one.
+    MR is cut and padded as in use, or the network learns where in the cube brains lie. So sizes differ: batches of
+    one. CT, which has the whole field of view, is not cut.
     """
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([self.recipe.seed, self.first + index])
         pool = self.made if rng.random() < self.recipe.made_share or not self.labels else self.labels
-        head = make_whole_head(rng, pool[rng.integers(len(pool))], self.recipe.patch, self.recipe.stripped)
+        host = pool[rng.integers(len(pool))]
+        if self.recipe.sequences == ("ct",):
+            head = make_ct_head(rng, host, self.recipe.patch)
+            image = BRAIN_WINDOW.apply(head.image, Grid.isotropic(head.brain.shape))[0]
+            return torch.from_numpy(image[None]), torch.from_numpy(head.brain)
+        head = make_whole_head(rng, host, self.recipe.patch, self.recipe.stripped)
         image = normalise(head.image, _jittered(rng, foreground_statistics(head.image)))
         grid = Grid.isotropic(head.brain.shape, SPACING_MM)
         both, _ = run_channels(_EXTENT, np.stack([image, head.brain]).astype(np.float32), grid)
