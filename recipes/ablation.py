@@ -98,7 +98,7 @@ def main() -> None:
     )  # fmt: skip
     held_out = scenes(given.data, base, given.scenes)
     lines = [
-        f"| trained on for {given.steps} steps | sensitivity at 1 false in 2 scenes | < 5 mm | 5-10 mm | >= 10 mm | Dice |",
+        f"| trained on {given.steps} steps | sensitivity at 1 false in 2 scenes | < 5 mm | 5-10 mm | >= 10 mm | Dice |",
         "|---|---|---|---|---|---|",
     ]
     network = CompactUNet(outputs=base.outputs, widths=base.widths, norm=base.norm)
