@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from metseg.synthesis.demo import make_demo_study
-from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import ScanHost, white_matter_level
 from metseg.synthesis.scene import SceneOptions, make_scene
 from metseg.synthesis.tissues import INTRACRANIAL, Tissue, tissues_from_freesurfer
+from synthetic_hosts import made_head
 
 
 @pytest.fixture(scope="module")
 def head():
-    return make_head(3)
+    return made_head()
 
 
 def test_freesurfer_numbers_become_tissues():

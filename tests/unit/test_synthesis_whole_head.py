@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from metseg.synthesis.head import make_head
 from metseg.synthesis.tissues import INTRACRANIAL
 from metseg.synthesis.warp import nearest_tissues, sampling
 from metseg.synthesis.whole_head import make_ct_head, make_whole_head
+from synthetic_hosts import made_head
 
 
 @pytest.fixture(scope="module")
 def head():
-    return make_head(3)
+    return made_head()
 
 
 def made(head, seed, **options):

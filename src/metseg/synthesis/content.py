@@ -167,8 +167,8 @@ def draw_content(rng: np.random.Generator, host: Host, placement: Placement, opt
     The same generator state, host, placement and options give the same content.
     """
     uptake = float(rng.choice((1.0, rng.uniform(0.3, 1.6))))
-    thin_maps = isinstance(host, LabelHost) and bool(host.landmarks)  # these give the sulci too much fluid
-    thicken = int(rng.integers(1, 3)) if thin_maps and rng.random() < options.thicken_cortex else 0
+    wide_sulci = isinstance(host, LabelHost) and host.wide_sulci
+    thicken = int(rng.integers(1, 3)) if wide_sulci and rng.random() < options.thicken_cortex else 0
     tissues, scans = _look(host, placement, uptake, thicken=thicken)
     first = Inside.of(tissues)
     sites = Sites.of(tissues, partial(_position, host, placement) if isinstance(host, LabelHost) else None)

@@ -55,7 +55,7 @@ def scan_ct(
         thickness = rng.uniform(1.5, largest_slice_mm)
         seen = through_slices(seen, 2, thickness, rng.uniform(0, min(thickness, 3)))
     # Thick slices have less noise: the radiographer chooses the dose for a noise that can be read.
-    sigma = log_uniform(rng, 2.5, 9.0) / np.sqrt(min(thickness, 3.0))
+    sigma = log_uniform(rng, 3.5, 10.0) / np.sqrt(min(thickness, 3.0))
     seen = seen + quantum_noise(rng, hounsfield, float(sigma))
     drift = rng.uniform(-4, 4) + rng.uniform(0, 2.5) * smooth_field(rng, hounsfield.shape, 60)  # cupping, calibration
     return np.asarray(np.clip(seen + drift, AIR_HU, _DENSEST_HU), dtype=np.float32)

@@ -9,6 +9,8 @@ from metseg.synthesis.hosts import LabelHost
 from metseg.synthesis.tissues import Tissue
 
 _SHAPE = (184, 216, 200)
+_RAISED_MM = 14  # the brain's middle lies above the head's
+_LANDMARKS_MM = {"third ventricle": (0, -6, -2), "pineal": (0, -28, 2), "pituitary": (0, 12, -38)}
 Mask = NDArray[np.bool_]
 
 
@@ -26,7 +28,7 @@ def make_head(seed: int) -> LabelHost:
     """
     rng = np.random.default_rng([seed, 1])
     axes = np.meshgrid(*(np.arange(n, dtype=np.float32) - n / 2 for n in _SHAPE), indexing="ij", sparse=True)
-    x, y, z = axes[0], axes[1], axes[2] - 14
+    x, y, z = axes[0], axes[1], axes[2] - _RAISED_MM
     space = (x, y, z)
     wobble = smooth_field(rng, _SHAPE, 40)
     size = rng.uniform(0.94, 1.06, 3)
@@ -47,7 +49,13 @@ def make_head(seed: int) -> LabelHost:
         tissues[_ellipsoid(space, (32 * side, 92 * size[1], -30), (13, 13, 13)) < 1] = Tissue.EYE
     rim = ndimage.binary_erosion(tissues > 0, iterations=2)
     tissues[(tissues > 0) & ~rim] = Tissue.SKIN
-    return LabelHost(f"made-{seed}", tissues)
+    landmarks = {name: _voxel(place) for name, place in _LANDMARKS_MM.items()}
+    return LabelHost(f"made-{seed}", tissues, landmarks)
+
+
+def _voxel(place_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = (mm + n / 2 for mm, n in zip(place_mm, _SHAPE, strict=True))
+    return x, y, z + _RAISED_MM
 
 
 def _fill_cranium(rng: np.random.Generator, tissues: NDArray[np.uint8], space: tuple[Field, ...], depth: Field) -> None:

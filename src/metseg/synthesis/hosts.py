@@ -32,11 +32,13 @@ class LabelHost:
         tissues: (i, j, k).
         landmarks: voxel of the middle of the ``third ventricle``, the ``pituitary`` and the ``pineal`` gland, as far
             as they are known.
+        wide_sulci: whether the map gives the sulci too much fluid, as SynthSeg's do.
     """
 
     name: str
     tissues: NDArray[np.uint8]
     landmarks: dict[str, Place] = field(default_factory=dict)
+    wide_sulci: bool = False
 
     @cached_property
     def brain(self) -> NDArray[np.bool_]:
@@ -104,7 +106,8 @@ def read_label_host(path: Path) -> LabelHost:
     labels = _read_ras(path).astype(np.int32)
     tissues = tissues_from_freesurfer(labels)
     box = trimmed(tissues > 0)
-    return LabelHost(path.name.partition(".")[0], np.ascontiguousarray(tissues[box]), _landmarks(labels[box]))
+    name = path.name.partition(".")[0]
+    return LabelHost(name, np.ascontiguousarray(tissues[box]), _landmarks(labels[box]), wide_sulci=True)
 
 
 def _landmarks(labels: NDArray[np.int32]) -> dict[str, Place]:

@@ -13,7 +13,7 @@ from metseg.synthesis.substances import Layer, Substance
 
 Mask = NDArray[np.bool_]
 Nature = Literal["metastasis", "cavity"]
-_LARGEST_OEDEMA_MM = 22.0
+_LARGEST_OEDEMA_MM = 30.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def _uptake(rng: np.random.Generator) -> float:
 
 def oedema_reach(rng: np.random.Generator, radius: float) -> float:
     """Millimetres that oedema spreads: rare around small lesions, wide around large ones; 0 for none."""
-    if rng.random() > np.clip((radius - 1) / 5, 0.05, 0.75):
+    if rng.random() > np.clip((radius - 1) / 4, 0.05, 0.85):
         return 0.0
-    return min(log_uniform(rng, 2, 3 + radius * 1.4), _LARGEST_OEDEMA_MM)
+    return min(log_uniform(rng, 3 + radius * 0.5, 8 + radius * 2), _LARGEST_OEDEMA_MM)
 
 
 def _oedema(rng: np.random.Generator, shape: LesionShape, reach: float, white: Mask) -> Field:
@@ -83,7 +83,7 @@ def _oedema(rng: np.random.Generator, shape: LesionShape, reach: float, white: M
     fine = np.repeat(np.repeat(np.repeat(reached, 2, 0), 2, 1), 2, 2)[tuple(slice(0, n) for n in white.shape)]
     ragged = shape.depth + np.float32(reach) * (1 + 0.35 * smooth_field(rng, shape_of(white), max(reach * 0.8, 3.0)))
     spread = blurred((fine & white).astype(np.float32), 0.8)
-    return np.asarray(spread * np.clip(ragged / 3, 0, 1), dtype=np.float32)
+    return np.asarray(spread * np.clip(ragged / 1.5, 0, 1), dtype=np.float32)
 
 
 def _insides(rng: np.random.Generator, shape: LesionShape, part: Field, primary: Primary) -> tuple[Field, list[Layer]]:

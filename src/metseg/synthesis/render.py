@@ -5,7 +5,7 @@ import numpy as np
 from metseg.synthesis.content import Content
 from metseg.synthesis.fields import Field, smooth_field
 from metseg.synthesis.palettes import Palette
-from metseg.synthesis.substances import paint_layers
+from metseg.synthesis.substances import Substance, paint_layers
 
 
 def render(rng: np.random.Generator, content: Content, palette: Palette, scan: Field | None = None) -> Field:
@@ -27,6 +27,7 @@ def render(rng: np.random.Generator, content: Content, palette: Palette, scan: F
     else:
         image = scan.copy()
     paint_layers(image, content.mimics, palette.responses)
-    for metastasis in content.metastases:
-        paint_layers(image, metastasis.layers, palette.responses)
+    layers = [layer for metastasis in content.metastases for layer in metastasis.layers]
+    # Oedema first, of all: that of one lesion never covers another.
+    paint_layers(image, sorted(layers, key=lambda layer: layer.substance != Substance.OEDEMA), palette.responses)
     return image if palette.hounsfield else np.clip(image, 0, None)

@@ -72,7 +72,7 @@ def uneven(rng: np.random.Generator, image: Field) -> Field:
 
 def noisy(rng: np.random.Generator, image: Field) -> Field:
     """Rician noise, and the scanner's own idea of grey values (a gamma)."""
-    sigma = log_uniform(rng, 0.004, 0.05)
+    sigma = log_uniform(rng, 0.01, 0.07)
     grain = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(sigma)
     if rng.random() < 0.5:  # images are often interpolated: their noise is not white
         grain = np.stack([blurred(g, rng.uniform(0.4, 0.8)) * np.float32(1.6) for g in grain])

@@ -127,7 +127,7 @@ def make_scene(
     skull = anywhere or (made_of_labels and rng.random() >= options.stripped)
     intracranial = content.inside.intracranial
     brain = (
-        np.asarray(ndimage.binary_closing(intracranial, iterations=2)) | intracranial
+        np.asarray(ndimage.binary_closing(intracranial, iterations=2)) | intracranial | (truth > 0)
         if skull
         else _kept(rng, host, content)
     )

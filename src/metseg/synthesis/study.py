@@ -148,13 +148,17 @@ def _skull(rng: np.random.Generator, modality: Modality) -> str:
 
 
 def _kept(rng: np.random.Generator, host: Host, content: Content, skull: str) -> NDArray[np.bool_] | None:
-    """What is left of the head; None: all of it."""
+    """What is left of the head; None: all of it. Tumour is never cut away."""
     if skull == "kept":
         return None
     if not isinstance(host, LabelHost):
         return content.allowed
     kept = stripped_brain(rng, content.allowed)
-    return badly_stripped(rng, kept, content.inside.tissues > 0) if skull == "badly stripped" else kept
+    if skull == "badly stripped":
+        kept = badly_stripped(rng, kept, content.inside.tissues > 0)
+    for one in content.metastases:
+        kept[one.shape.box] |= one.fraction > 0
+    return kept
 
 
 def _acquire_mr(
@@ -177,7 +181,7 @@ def _acquire_ct(
     rng: np.random.Generator, image: Field, acquisition: Acquisition, protocol: Protocol
 ) -> NDArray[np.int16]:
     seen = acquisition.sees(image + streaks(rng, image))
-    sigma = log_uniform(rng, 2.5, 9.0) / np.sqrt(min(protocol.thickness_mm, 3.0))
+    sigma = log_uniform(rng, 3.5, 10.0) / np.sqrt(min(protocol.thickness_mm, 3.0))
     seen = seen + quantum_noise(rng, seen, float(sigma))
     seen += np.float32(rng.uniform(-4, 4)) + np.float32(rng.uniform(0, 2.5)) * smooth_field(rng, shape_of(seen), 100)
     return np.rint(np.clip(seen, -1024, 3071)).astype(np.int16)
@@ -233,7 +237,7 @@ def _describe(one: Metastasis, scene: Grid, labelled_mm3: float) -> TrueLesion:
         diameter_3d_mm=diameter_in_space(mask, grid) if mask.any() else 0.0,
         centre_mm=(x, y, z),
         core_share=float(one.dark.sum(dtype=np.float64) / max(volume, 1e-9)),
-        oedema_mm3=0.0 if one.oedema is None else float(one.oedema.sum(dtype=np.float64)),
+        oedema_mm3=0.0 if one.oedema is None else float((one.oedema * (1 - one.fraction)).sum(dtype=np.float64)),
         uptake=one.uptake,
         labelled_mm3=labelled_mm3,
     )

@@ -49,6 +49,7 @@ class Recipe(Options):
         stripped: share of label-map scenes without skull.
         anywhere: share of label-map scenes that lie anywhere in the head, skull kept; ``stripped`` is of the others.
         small_share: share of scenes whose lesions are all small, and twice as many.
+        background_weight: of a voxel of background in the end, see ``scene_loss``.
         by_scene: a loss for each scene, see ``scene_loss``; else one for the batch, see ``lesion_loss``.
         brain_weight: of the brain's loss, the lesions' loss weighing 1.
     """
@@ -73,6 +74,7 @@ class Recipe(Options):
     anywhere: float = 0.0
     small_share: float = 0.0
     by_scene: bool = False
+    background_weight: float = 1.0
     brain_weight: float = 0.3
 
     @property

@@ -38,8 +38,9 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def background_weight(recipe: Recipe, step: int) -> float:
-    """Weight of the background in ``scene_loss``: rises to 1 until step ``balanced_until``, evenly in its logarithm."""
-    return _FIRST_BACKGROUND ** max(0.0, 1 - step / recipe.balanced_until) if recipe.balanced_until else 1.0
+    """Weight of the background in ``scene_loss``: rises evenly in its logarithm until step ``balanced_until``."""
+    risen = min(step / recipe.balanced_until, 1.0) if recipe.balanced_until else 1.0
+    return float(_FIRST_BACKGROUND ** (1 - risen) * recipe.background_weight**risen)
 
 
 class Averaged:
