@@ -74,6 +74,27 @@ def test_the_loss_by_scene_by_hand():
     assert scene_loss(logits, instances).item() == pytest.approx((first + dice + second) / 2, rel=1e-5)
 
 
+def test_the_background_weighs_little_at_first():
+    instances = torch.zeros(1, 10, 10, 11, dtype=torch.uint8)
+    logits = torch.zeros(1, 10, 10, 11)
+    light, full = (scene_loss(logits, instances, weight).item() for weight in (0.1, 1.0))
+    assert light == pytest.approx(0.1 * full)
+    recipe = Recipe(rates=RATES, balanced_until=100, background_weight=0.08)
+    weights = [loop.background_weight(recipe, step) for step in (0, 50, 100, 5000)]
+    assert weights == pytest.approx([0.012, math.sqrt(0.012 * 0.08), 0.08, 0.08])
+    assert loop.background_weight(Recipe(rates=RATES, balanced_until=0), 0) == 1.0
+
+
+def test_scenes_of_ct_are_windowed_and_brains_emptied_to_air():
+    recipe = Recipe(rates=RATES, sequences=("ct",), stripped=1.0, patch=48, steps=1)
+    image, truth, brain = SceneDataset([make_head(1)], recipe)[0]
+    assert image.shape == (1, 48, 48, 48)
+    assert truth.shape == brain.shape == (48, 48, 48)
+    assert image.min().item() >= (-60 - 35) / 25
+    assert image.max().item() <= (200 - 35) / 25
+    assert (image[0][~brain] == (-60 - 35) / 25).all()
+
+
 def test_by_scene_a_small_lesion_is_not_outweighed_by_a_large_one_elsewhere():
     instances = torch.zeros(2, 24, 24, 24, dtype=torch.uint8)
     instances[0, 2:22, 2:22, 2:22] = 1
