@@ -111,12 +111,12 @@ def ece(confidence: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     return float(np.abs(sums[2] - sums[1]).sum() / max(sums[0].sum(), 1))
 
 
-def smallest_confidence(cases: list[FieldCase], rate: float, options: FieldOptions) -> float:
-    """The raw confidence at which the FROC curve reaches ``rate`` false components per patient."""
+def smallest_confidence(cases: list[FieldCase], rate: float, options: FieldOptions) -> float | None:
+    """The raw confidence at which the FROC curve reaches ``rate`` false components per patient; None: nowhere."""
     froc = FrocOptions(rates=(rate,))
     curve = summarise([(str(n), case) for n, case in enumerate(cases)], options.model_copy(update={"froc": froc})).froc
     if curve is None or curve.points[0].threshold is None:
-        raise SystemExit(f"No smallest confidence leaves at most {rate} false components per patient.")
+        return None
     return 0.0 if curve.points[0].beyond_curve else curve.points[0].threshold
 
 
@@ -151,6 +151,9 @@ def main() -> None:
           f"ece_after = {errors[1]:.4f}")  # fmt: skip
     for name, rate in POINTS.items():
         raw = smallest_confidence(chosen, rate, options)
+        if raw is None:
+            print(f"\nNo point {name}: no smallest confidence leaves at most {rate} false components per patient.")
+            continue
         least = float(np.floor(platt(np.array(raw), slope, offset) * 1e4) / 1e4) if raw else 0.0
         verdict = judged(measuring, options, slope, offset, least)
         summary = summarise([(str(n), case) for n, case in enumerate(verdict)], options)
