@@ -171,7 +171,7 @@ def panels(shown: Shown) -> list[NDArray[np.uint8]]:
 def _picture(cells: list[tuple[int, int, NDArray[np.uint8], str]]) -> Image.Image:
     """Panels at row and column, each below its caption."""
     width, height = _PANEL[0], _PANEL[1] + _CAPTION
-    rows, columns = (1 + max(cell[n] for cell in cells) for n in (0, 1))
+    rows, columns = 1 + max(cell[0] for cell in cells), 1 + max(cell[1] for cell in cells)
     picture = Image.new("P", (columns * width, rows * height), 0)
     greys = [round(255 * n / _WHITE) for n in range(_GREYS)]
     table = [level for grey in greys for level in (grey, grey, grey)]

@@ -64,9 +64,16 @@ def _scan(name: str, image: Volume, parts: dict[str, NDArray[np.bool_]]) -> Scan
     spacing = image.grid.spacing_mm
     return Scan(
         name,
-        on_1mm(image.array, spacing, 1) * (on_1mm(np.asarray(image.array) != 0, spacing, 0) > 0),
+        on_1mm(image.array, spacing, 1),
         {part: on_1mm(mask, spacing, 0) > 0 for part, mask in parts.items()},
     )
+
+
+def _stripped(name: str, image: Volume, parts: dict[str, NDArray[np.bool_]]) -> Scan:
+    """The same, with a sharp edge to the 0 around the brain."""
+    brain = on_1mm(np.asarray(image.array) != 0, image.grid.spacing_mm, 0) > 0
+    scan = _scan(name, image, parts)
+    return Scan(name, scan.image * brain, scan.parts)
 
 
 def real_t1c(data: Path) -> Iterator[Scan]:
@@ -76,21 +83,22 @@ def real_t1c(data: Path) -> Iterator[Scan]:
         parts = {"enhancing": labels == 4, "core": labels == 1, "oedema": labels == 2}
         if not parts["enhancing"].any():
             parts = {"other": labels > 0}
-        yield _scan(folder.name, _read(folder / f"{folder.name}_t1ce.nii.gz"), parts)
+        yield _stripped(folder.name, _read(folder / f"{folder.name}_t1ce.nii.gz"), parts)
     for folder in sorted(data.glob("hosts_t1c/open_ms/*")):
         image = _read(folder / "T1POST_MNI.nii.gz")
         positive = Volume(np.clip(image.array, 0, None), image.grid)  # interpolation has left values below 0
-        yield _scan(f"open_ms {folder.name}", positive, {})
+        yield _stripped(f"open_ms {folder.name}", positive, {})
     for folder in sorted(data.glob("mets/*")):
         other = _whole_numbers(_read(folder / "AURORA-pred_t1c_segmentation.nii.gz"))
-        yield _scan(folder.name, _read(next(folder.glob("*-t1c.nii.gz"))), {"other": other > 0})
+        yield _stripped(folder.name, _read(next(folder.glob("*-t1c.nii.gz"))), {"other": other > 0})
 
 
 def study_scan(study: SyntheticStudy, sequence: str, number: int) -> Scan:
     """One image of a synthetic study with its parts."""
     labels = np.asarray(study.labels.array)
     parts = {"enhancing": labels == 3, "core": labels == 1, "oedema": labels == 2, "other": labels == 4}
-    return _scan(f"synthetic {number} on {study.made.host}", study.images[sequence], parts)
+    scan = _scan if sequence == "ct" else _stripped
+    return scan(f"synthetic {number} on {study.made.host}", study.images[sequence], parts)
 
 
 def stripped_numbers(seed: int) -> Iterator[int]:

@@ -16,6 +16,7 @@ from metseg.synthesis.hosts import trimmed, white_matter_level
 Field = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 _BRAIN_EDGE = 3  # mm of the brain's surface that are left out: dura, sinuses, what stripping left
+_BRIDGED_MM = 12  # half of the widest gap in the bone
 _AWAY_FROM_LESION_MM = 8
 _FEWEST_VOXELS = 50
 _OF_27 = math.sqrt(27 / 26)  # a voxel is part of the mean of 27 that is taken from it
@@ -168,17 +169,18 @@ def measure_lesions_of(labels: NDArray[np.integer], voxel_mm3: float) -> tuple[d
 
 
 def brain_on_ct(hounsfield: Field) -> Mask:
-    """What the skull encloses in axial slices, less 4 mm of its edge: the brain above the skull's base.
+    """What the skull encloses in axial slices, 6 mm and more below the bone.
 
-    Only slices count in which the skull is a closed ring, so that no mask of the brain is needed.
+    No mask of the brain is needed; gaps of the bone of up to 24 mm do not matter; slices without a ring do not count.
     """
-    bone = ndimage.binary_closing(hounsfield > 200, _BALL, iterations=2)
-    inside = np.stack([ndimage.binary_fill_holes(s) & ~s for s in np.moveaxis(bone, 2, 0)], axis=2)
-    soft = inside & (np.abs(ndimage.gaussian_filter(hounsfield, 1.0) - 40) < 70)
-    pieces, count = ndimage.label(_within(np.asarray(soft), 4))
+    near = np.asarray(ndimage.distance_transform_edt(hounsfield < 200)) <= _BRIDGED_MM
+    deep = np.stack([ndimage.binary_fill_holes(s) & ~s for s in np.moveaxis(near, 2, 0)], axis=2)
+    pieces, count = ndimage.label(deep)
     if not count:
-        return np.zeros(hounsfield.shape, dtype=bool)
-    return np.asarray(pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:]))
+        return deep
+    largest = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
+    brain = np.asarray(ndimage.distance_transform_edt(~largest)) <= _BRIDGED_MM - 6
+    return np.asarray(brain & (np.abs(ndimage.gaussian_filter(hounsfield, 1.0) - 40) < 70))
 
 
 def measure_ct(scan: Scan) -> dict[str, float]:

@@ -146,6 +146,22 @@ def test_scenes_do_not_depend_on_where_one_starts():
         assert torch.equal(a, b)
 
 
+def test_a_scene_is_used_again_as_it_is_or_mirrored():
+    recipe = Recipe(rates=RATES, steps=4, batch=3, patch=32, uses=6, made_share=1.0, label_share=0.0)
+    dataset = SceneDataset([make_head(1)], recipe)
+    _, first, _ = dataset[0]
+    others = [dataset[n] for n in range(1, 6)]
+    assert first.any()
+    as_it_is = [torch.equal(truth, first) for _, truth, _ in others]
+    mirrored = [torch.equal(truth, first.flip(0)) for _, truth, _ in others]
+    assert all(a != m for a, m in zip(as_it_is, mirrored, strict=True))
+    assert any(as_it_is)
+    assert any(mirrored)
+    assert len({image.mean().item() for image, _, _ in others}) == 5  # normalised anew
+    again = SceneDataset([make_head(1)], recipe, first=9)
+    assert torch.equal(dataset[11][0], again[2][0])
+
+
 def test_heads_are_cut_and_padded_as_in_use():
     dataset = HeadDataset([make_head(1)], Recipe(rates=RATES, target="brain", steps=3, batch=1, patch=80, stripped=0.5))
     for image, brain in (dataset[n] for n in range(3)):

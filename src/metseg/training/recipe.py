@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from metseg.core.errors import ConfigError
 from metseg.core.options import Options
@@ -48,6 +48,8 @@ class Recipe(Options):
         fix_norm_from: step from which batch normalisation uses its running averages, as it will in use; None: never.
         stripped: share of label-map scenes without skull.
         anywhere: share of label-map scenes that lie anywhere in the head, skull kept; ``stripped`` is of the others.
+        uses: times that a scene is used, each time normalised and mirrored anew: making one costs a CPU as much as
+            learning from it.
         small_share: share of scenes whose lesions are all small, and twice as many.
         background_weight: of a voxel of background in the end, see ``scene_loss``.
         by_scene: a loss for each scene, see ``scene_loss``; else one for the batch, see ``lesion_loss``.
@@ -72,6 +74,7 @@ class Recipe(Options):
     fix_norm_from: int | None = None
     stripped: float = 0.6
     anywhere: float = 0.0
+    uses: int = Field(1, ge=1)
     small_share: float = 0.0
     by_scene: bool = False
     background_weight: float = 1.0

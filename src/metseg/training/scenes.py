@@ -20,6 +20,7 @@ from metseg.synthesis.whole_head import SPACING_MM, make_ct_head, make_whole_hea
 from metseg.training.recipe import Recipe
 
 MADE_HEADS = range(8)
+_KEPT = 200  # scenes from which those used again are drawn
 _WINDOW = NormaliseWindow()
 BRAIN_WINDOW = NormaliseWindow(low=-100, high=200, middle=35, scale=40)  # as in the card of a CT bundle
 _EXTENT = (CropForeground(), PadToMultiple(multiple=16))
@@ -66,6 +67,10 @@ class _Endless(Dataset[tuple[Tensor, ...]]):
 class SceneDataset(_Endless):
     """Item n: images (channel, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
 
+    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
+        super().__init__(hosts, recipe, first)
+        self._made_lately: dict[int, Scene] = {}
+
     def _options(self, rng: np.random.Generator) -> SceneOptions:
         recipe = self.recipe
         options = SceneOptions(
@@ -75,17 +80,34 @@ class SceneDataset(_Endless):
             options = replace(options, count=2 * draw_training_count(rng), largest_mm=log_uniform(rng, 5, 16))
         return options
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng([self.recipe.seed, self.first + index])
+    def _scene(self, number: int) -> Scene:
+        """Scene ``number`` of the run; the latest are kept, and made again wherever they are missing."""
+        kept = self._made_lately
+        if number not in kept:
+            if len(kept) == _KEPT:
+                del kept[min(kept)]
+            kept[number] = self._make_scene(np.random.default_rng([self.recipe.seed, number]))
+        return kept[number]
+
+    def _make_scene(self, rng: np.random.Generator) -> Scene:
         share = rng.random()
         kinds = (self.labels, self.made, self.scans if _real_hosts_serve(self.recipe) else [])
         limits = (self.recipe.label_share, self.recipe.label_share + self.recipe.made_share)
         pool = kinds[np.searchsorted(limits, share, side="right")] or self.labels or self.made
         edge = self.recipe.patch
         host = pool[rng.integers(len(pool))]
-        scene = make_scene(rng, host, (edge, edge, edge), self._options(rng))
-        parts = [np.ascontiguousarray(a) for a in (_channels(rng, scene), scene.truth, scene.brain)]
-        return torch.from_numpy(parts[0]), torch.from_numpy(parts[1]), torch.from_numpy(parts[2])
+        return make_scene(rng, host, (edge, edge, edge), self._options(rng))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, self.first + index, 1])
+        number, again = divmod(self.first + index, self.recipe.uses)
+        if again:
+            number -= rng.integers(min(number + 1, _KEPT))
+        scene = self._scene(number)
+        side = -1 if rng.random() < 0.5 else 1
+        parts = (_channels(rng, scene), scene.truth, scene.brain)
+        turned = [torch.from_numpy(np.ascontiguousarray(part[..., ::side, :, :])) for part in parts]
+        return turned[0], turned[1], turned[2]
 
 
 class HeadDataset(_Endless):
