@@ -47,4 +47,4 @@ def test_onnx_equals_torch_on_other_sizes_than_it_was_traced_with(tmp_path, norm
     image = torch.randn(1, 1, 24, 40, 16)
     with torch.no_grad():
         expected = torch.sigmoid(network(image)).numpy()
-    assert np.abs(compiled([image.numpy()])[0] - expected).max() < 1e-5
+    assert np.abs(compiled([image.numpy()])[0] - expected).max() < 2e-3  # weights are rounded to half precision

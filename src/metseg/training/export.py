@@ -5,6 +5,7 @@
 
 import argparse
 import json
+import shutil
 import tomllib
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from metseg.engines.bundle import Bundle, write_manifest
 from metseg.engines.manifest import BrainFinder, BundleManifest
 from metseg.networks.compact_unet import CompactUNet
+from metseg.training.half_precision import halve_weights
 from metseg.training.recipe import Recipe
 
 
@@ -40,8 +42,16 @@ def averaged_network(run: Path) -> tuple[CompactUNet, Recipe, int]:
     return network.eval(), recipe, int(saved["step"])
 
 
+def _halved(values: Tensor) -> Tensor:
+    """Convolutions in half precision, all else as it is."""
+    return values.half().contiguous() if values.ndim > 1 else values.contiguous()
+
+
 def write_onnx(network: CompactUNet, path: Path) -> None:
-    """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, n, i, j, k), batch normalisation folded in."""
+    """Write an ONNX graph: image (1, channel, i, j, k) to probabilities (1, n, i, j, k).
+
+    Batch normalisation is folded in; weights are stored in half precision.
+    """
     edge = network.multiple * 4
     with warnings.catch_warnings():
         # The exporter by tracing is deprecated, but writes plain graphs; it warns of sizes that it treats rightly.
@@ -56,6 +66,19 @@ def write_onnx(network: CompactUNet, path: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
+    halve_weights(path)
+
+
+def _take_brain_finder(brain: Path, path: Path) -> dict[str, Any]:
+    """Write the graph of a training run, or copy a bundle's, to ``path``; returns how it was trained."""
+    if (brain / path.name).exists():
+        shutil.copyfile(brain / path.name, path)
+        halve_weights(path)
+        earlier: dict[str, Any] = json.loads((brain / "training.json").read_text(encoding="utf-8"))["brain_finder"]
+        return earlier
+    finder, recipe, steps = averaged_network(brain)
+    write_onnx(finder, path)
+    return {"recipe": recipe.model_dump(mode="json"), "steps": steps}
 
 
 def export(run: Path, card: dict[str, Any], out: Path, brain: Path | None = None) -> Bundle:
@@ -65,18 +88,16 @@ def export(run: Path, card: dict[str, Any], out: Path, brain: Path | None = None
         run: folder of the training run.
         card: the manifest's fields but those that the run knows itself (architecture, files).
         out: the bundle's folder; a ``README.md`` there already, the model card for people, becomes part of it.
-        brain: folder of the brain finder's training run, where the card has one.
+        brain: where the card has a brain finder: folder of its training run, or of a bundle that has it already.
     """
     network, recipe, steps = averaged_network(run)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "model.onnx")
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
+    save_file({k: _halved(v) for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
     (out / "weights.safetensors").chmod(0o644)  # written for the owner alone
     training: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "steps": steps}
     if brain is not None:
-        finder, finder_recipe, finder_steps = averaged_network(brain)
-        write_onnx(finder, out / BrainFinder.model_fields["network"].default)
-        training["brain_finder"] = {"recipe": finder_recipe.model_dump(mode="json"), "steps": finder_steps}
+        training["brain_finder"] = _take_brain_finder(brain, out / BrainFinder.model_fields["network"].default)
     (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     arguments = {"channels": 1, "outputs": recipe.outputs, "widths": list(recipe.widths)}
     architecture = {"name": "compact_unet", "arguments": arguments}
@@ -88,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the bundle of a training run.")
     parser.add_argument("run", type=Path)
     parser.add_argument("--card", type=Path, required=True, help="TOML with the manifest's fields")
-    parser.add_argument("--brain", type=Path, help="the brain finder's training run")
+    parser.add_argument("--brain", type=Path, help="the brain finder's training run, or a bundle that has it")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     card = tomllib.loads(given.card.read_text(encoding="utf-8"))
