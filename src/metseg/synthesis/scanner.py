@@ -72,10 +72,12 @@ def uneven(rng: np.random.Generator, image: Field) -> Field:
 
 def noisy(rng: np.random.Generator, image: Field) -> Field:
     """Rician noise, and the scanner's own idea of grey values (a gamma)."""
-    sigma = log_uniform(rng, 0.01, 0.07)
-    grain = rng.standard_normal((2, *image.shape), dtype=np.float32) * np.float32(sigma)
+    sigma = log_uniform(rng, 0.012, 0.07)
+    grain = rng.standard_normal((2, *image.shape), dtype=np.float32)
     if rng.random() < 0.5:  # images are often interpolated: their noise is not white
-        grain = np.stack([blurred(g, rng.uniform(0.4, 0.8)) * np.float32(1.6) for g in grain])
+        width = rng.uniform(0.4, 0.8)
+        grain = np.stack([blurred(g, width) for g in grain])
+    grain *= np.float32(sigma / grain.std())
     seen = np.hypot(image + grain[0], grain[1])
     return np.asarray(np.power(seen, rng.uniform(0.85, 1.2)), dtype=np.float32)
 

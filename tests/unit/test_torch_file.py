@@ -1,0 +1,104 @@
+"""Checkpoints are read without torch, and nothing in them is run."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from metseg.core.errors import ModelError
+from metseg.io.torch_file import Inert, read_torch_file
+
+NUMBERS = np.arange(24, dtype="<f4")
+
+
+def _tensor(size, stride, *, offset=0, kind="FloatStorage", key="0", count=24):
+    """Opcodes of one tensor, as torch writes them (in pickle's protocol 0, which people can read)."""
+    storage = f"(S'storage'\nctorch\n{kind}\nS'{key}'\nS'cpu'\nI{count}\ntQ"
+    shape, steps = ("(" + "".join(f"I{n}\n" for n in numbers) + "t" for numbers in (size, stride))
+    return (
+        f"ctorch._utils\n_rebuild_tensor_v2\n({storage}I{offset}\n{shape}{steps}I00\nccollections\nOrderedDict\n(tRtR"
+    )
+
+
+def _write(path, pickled, storages=None, *, order=b"little"):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/byteorder", order)
+        for key, numbers in ({"0": NUMBERS} if storages is None else storages).items():
+            archive.writestr(f"archive/data/{key}", np.asarray(numbers).tobytes())
+    return path
+
+
+def test_a_tensor_is_the_view_of_its_storage(tmp_path):
+    found = read_torch_file(_write(tmp_path / "a.pth", _tensor((2, 3), (1, 6), offset=4) + "."))
+    assert np.array_equal(found, NUMBERS[[4, 10, 16, 5, 11, 17]].reshape(2, 3))
+
+
+def test_half_and_brain_floats_whole_numbers_and_truth_values(tmp_path):
+    storages = {
+        "0": np.array([1.5, -2], "<f2"),
+        "1": (np.array([1.5, -2], "<f4").view("<u4") >> 16).astype("<u2"),
+        "2": np.array([7, -9], "<i8"),
+        "3": np.array([True, False]),
+    }
+    kinds = ("HalfStorage", "BFloat16Storage", "LongStorage", "BoolStorage")
+    tensors = "".join(_tensor((2,), (1,), kind=kind, key=str(n), count=2) for n, kind in enumerate(kinds))
+    half, brain, whole, truth = read_torch_file(_write(tmp_path / "a.pth", f"({tensors}t.", storages))
+    assert half.tolist() == brain.tolist() == [1.5, -2]
+    assert whole.tolist() == [7, -9]
+    assert truth.tolist() == [True, False]
+
+
+def test_what_nnunet_writes_beside_its_weights_is_read(tmp_path):
+    number = "cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'f8'\nI00\nI01\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+    number += f"c_codecs\nencode\n(V{np.float64(0.625).tobytes().decode('latin1')}\nS'latin1'\ntRtR"
+    pickled = f"(dS'score'\n{number}sS'device'\nctorch\ndevice\n(S'cuda'\ntRs."
+    found = read_torch_file(_write(tmp_path / "a.pth", pickled.encode("latin1")))
+    assert found == {"score": 0.625, "device": Inert("device", ("cuda",))}
+
+
+@pytest.mark.parametrize("called", ["posix\nsystem", "builtins\neval", "torch\nload", "numpy\nfromfile", "os\npopen"])
+def test_whatever_could_run_code_is_refused_by_name(tmp_path, called):
+    marker = tmp_path / "ran"
+    path = _write(tmp_path / "a.pth", f"c{called}\n(S'touch {marker}'\ntR.")
+    with pytest.raises(ModelError, match=called.replace("\n", r"\.")):
+        read_torch_file(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "offset"),
+    [((5, 5), (5, 1), 0), ((24,), (1,), 1), ((2,), (24,), 0), ((2,), (-1,), 3), ((9,), (0,), -1), ((10**9,), (0,), 0)],
+)
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, size, stride, offset):
+    with pytest.raises(ModelError, match="damaged"):
+        read_torch_file(_write(tmp_path / "a.pth", _tensor(size, stride, offset=offset) + "."))
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        "", "N", "garbage", _tensor((2,), (1,), key="1") + ".", _tensor((2,), (1,), count=25) + ".",
+        "(I1\nI2\ntQ.", "ccollections\nOrderedDict\n(I1\ntR.", "ctorch._utils\n_rebuild_tensor_v2\n(tR.",
+        "cnumpy\ndtype\n(S'O'\ntR.",
+    ],
+)  # fmt: skip
+def test_a_damaged_pickle_is_said_to_be_damaged(tmp_path, pickled):
+    with pytest.raises(ModelError, match="damaged"):
+        read_torch_file(_write(tmp_path / "a.pth", pickled))
+
+
+def test_files_that_are_no_checkpoint(tmp_path):
+    (tmp_path / "old.pth").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+    with pytest.raises(ModelError, match="older than torch 1"):
+        read_torch_file(tmp_path / "old.pth")
+    whole = _write(tmp_path / "a.pth", _tensor((24,), (1,)) + ".").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError, match="damaged"):
+        read_torch_file(tmp_path / "cut.pth")
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_torch_file(tmp_path / "missing.pth")
+    with pytest.raises(ModelError, match="byte order"):
+        read_torch_file(_write(tmp_path / "big.pth", "N.", order=b"big"))
+    with pytest.raises(ModelError, match="more than 10 bytes"):
+        read_torch_file(tmp_path / "a.pth", max_bytes=10)
