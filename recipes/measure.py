@@ -1,17 +1,16 @@
-"""Measure a bundle on real scans and on synthetic heads that it was not trained on; print a table and write JSON.
+"""Measure a bundle on real scans that it was not trained on, at its operating points; print a table and write JSON.
 
 ``python recipes/measure.py src/metseg/models/mets-t1c DATA --json results.json``
 
 DATA holds the folders ``tumours/`` (gliomas with expert masks: core = labels 1 and 4), ``hosts_t1c/open_ms/``
-(brains without tumour), ``templates/`` (whole heads), ``mets/`` and ``hosts_labels/`` as
-``src/metseg/models/mets-t1c/README.md`` describes them.
+(brains without tumour), ``templates/`` (whole heads) and ``mets/`` as ``src/metseg/models/mets-t1c/README.md``
+describes them. Synthetic studies are measured by ``operating_points.py``.
 """
 
 import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,19 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
-from metseg.engines.base import OperatingPoint
+from metseg.engines.base import ModelCard, OperatingPoint
 from metseg.engines.registry import load_engine
 from metseg.evaluate.overlap import detection, dice
 from metseg.io.nifti import read_nifti
 from metseg.lesions.components import label_instances
+from metseg.lesions.confidence import calibrate
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.preprocess.sample import labels_on_grid
-from metseg.synthesis.head import make_head
-from metseg.synthesis.hosts import HELD_OUT_SCANS, Host, read_hosts
-from metseg.synthesis.scene import SceneOptions, make_scene
+from metseg.synthesis.hosts import HELD_OUT_SCANS
 
 _SIZES = ((0, 3), (3, 5), (5, 10), (10, 1000))
 
@@ -71,26 +68,15 @@ def real_cases(data: Path) -> Iterator[Case]:
         yield Case(folder.name, "metastasis, against AURORA's prediction", image, label_instances(other == 2))
 
 
-def synthetic_cases(data: Path, count: int) -> Iterator[Case]:
-    """Whole heads with metastases, from hosts and seeds kept out of training."""
-    hosts: list[Host] = [*read_hosts(data, held_out=True), make_head(500), make_head(501)]
-    for number in range(count):
-        rng = np.random.default_rng([987, number])
-        scene = make_scene(
-            rng, hosts[number % len(hosts)], None, SceneOptions(bend=True, count=int(rng.integers(1, 7)))
-        )
-        shape: tuple[int, int, int] = scene.truth.shape  # type: ignore[assignment]
-        grid = Grid.isotropic(shape)
-        yield Case(f"synthetic {number:02d}", "synthetic", Volume(scene.image, grid), scene.truth.astype(np.uint32))
-
-
-def judge(case: Case, probability: ProbabilityMap, point: OperatingPoint) -> dict[str, Any]:
-    """Dice, lesions found and false components of one case at one operating point."""
+def judge(case: Case, probability: ProbabilityMap, card: ModelCard, point: OperatingPoint) -> dict[str, Any]:
+    """Dice, lesions found and false components of one case at one operating point, as ``metseg segment`` applies it."""
     grid = case.image.grid
     called = label_instances(np.asarray(labels_on_grid(probability, grid, point.threshold).array) > 0)
     lesion = Volume(probability.of("lesion"), probability.grid)
-    kept = drop_unconfident(*measure_lesions(LabelMap(called, grid), lesion), point.min_confidence)[0]
-    instances = np.asarray(kept.array)
+    measured, lesions = measure_lesions(LabelMap(called, grid), lesion)
+    if (chance := card.calibration) is not None:
+        lesions = calibrate(lesions, chance.slope, chance.offset)
+    instances = np.asarray(drop_unconfident(measured, lesions, point.min_confidence)[0].array)
     mask = instances > 0
     counts = detection(instances, case.reference)
     reference, table = measure_lesions(LabelMap(case.reference, grid), None)
@@ -146,30 +132,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="name or folder of a bundle")
     parser.add_argument("data", type=Path)
-    parser.add_argument(
-        "--points", nargs="+", default=["0.5:0"], metavar="T:C", help="thresholds and smallest confidences"
-    )
-    parser.add_argument("--synthetic", type=int, default=12, help="how many synthetic heads")
+    parser.add_argument("--points", nargs="+", metavar="NAME", help="operating points; all of the model's if not given")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path, help="write a table of the cases at the first point")
     given = parser.parse_args()
     engine = load_engine("openvino", given.model)
-    results: dict[str, list[dict[str, Any]]] = {point: [] for point in given.points}
-    for case in chain(real_cases(given.data), synthetic_cases(given.data, given.synthetic)):
+    first = engine.card.default_operating_point
+    names = given.points or sorted(engine.card.operating_points, key=lambda name: name != first)
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for case in real_cases(given.data):
         probability = engine.predict(Study(case.name, {"t1c": case.image}))
         for name, rows in results.items():
-            threshold, confidence = (float(part) for part in name.split(":"))
-            rows.append(judge(case, probability, OperatingPoint(threshold=threshold, min_confidence=confidence)))
+            rows.append(judge(case, probability, engine.card, engine.card.operating_point(name)))
             row = rows[-1]
             print(f"{name:9s} {case.name:24s} {row['group'][:26]:26s} Dice {row['dice']:.3f} "
                   f"found {row['found']}/{row['present']} false {row['false']} "
                   f"{row['predicted_ml']:.1f}/{row['reference_ml']:.1f} ml", flush=True)  # fmt: skip
     for name, rows in results.items():
-        print(f"\nthreshold:confidence {name}", *summarise(rows), sep="\n  ")
+        print(f"\n{name}", *summarise(rows), sep="\n  ")
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if given.markdown:
-        given.markdown.write_text(markdown(results[given.points[0]]), encoding="utf-8")
+        given.markdown.write_text(markdown(results[names[0]]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -127,6 +127,37 @@ def described(summary: FieldSummary) -> dict[str, Any]:
     return {"counts": summary.counts, "numbers": numbers, "by_diameter": sizes}
 
 
+def median_dice(cases: list[FieldCase], least_mm: float = 5) -> tuple[float, float]:
+    """Median Dice of the lesions of at least that diameter: of all (a missed one has 0), and of those found."""
+    lesions = [n for case in cases for n in case.lesions if n.diameter_mm >= least_mm]
+    found = [n.dice for n in lesions if n.found]
+    whole = [n.dice if n.found else 0.0 for n in lesions]
+    return float(np.median(whole)) if whole else 0.0, float(np.median(found)) if found else 0.0
+
+
+def table(points: dict[str, Any]) -> str:
+    """What was measured at each point, as Markdown; intervals in brackets."""
+    sizes = [f"{one['label']} mm" for one in next(iter(points.values()))["by_diameter"]]
+    heads = ["point", "false components a patient", "sensitivity", *sizes, "median Dice ≥ 5 mm: all, found"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for name, point in points.items():
+        false, whole = (point["numbers"][key] for key in ("fp_per_patient", "sensitivity_per_lesion"))
+        bins = " | ".join(
+            f"{one['found']} of {one['lesions']}: {_interval(one['sensitivity'])}" for one in point["by_diameter"]
+        )
+        lines.append(f"| `{name}` | {_interval(false)} | {_interval(whole)} | {bins} | "
+                     f"{point['dice_all']:.2f}, {point['dice_found']:.2f} |")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _interval(number: dict[str, Any]) -> str:
+    """A number and its interval."""
+    if number["value"] is None:
+        return "–"
+    ends = (number["low"], number["high"])
+    return f"{number['value']:.2f}" + ("" if None in ends else f" [{ends[0]:.2f}–{ends[1]:.2f}]")
+
+
 def main() -> None:
     """Parse the command line, choose, calibrate and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -134,6 +165,7 @@ def main() -> None:
     parser.add_argument("studies", type=Path, help="folder that metseg synthesise made")
     parser.add_argument("--threshold", type=float, default=0.3)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path, help="write a table of what was measured")
     given = parser.parse_args()
     options = FieldOptions(confidence="percentile_95", bootstrap=BootstrapOptions(resamples=1000))
     cases = list(predictions(given.model, given.studies, given.threshold))
@@ -159,11 +191,17 @@ def main() -> None:
         summary = summarise([(str(n), case) for n, case in enumerate(verdict)], options)
         sensitivity = summary.numbers["sensitivity_per_lesion"].value
         false = summary.numbers["fp_per_patient"].value
-        results["points"][name] = {"threshold": given.threshold, "min_confidence": least, **described(summary)}
+        whole, found = median_dice(verdict)
+        results["points"][name] = {
+            "threshold": given.threshold, "min_confidence": least, "dice_all": whole, "dice_found": found,
+            **described(summary),
+        }  # fmt: skip
         print(f"\n[operating_points.{name}]\nthreshold = {given.threshold}\nmin_confidence = {least}\n"
               f"sensitivity = {sensitivity}\nfp_per_patient = {false}")  # fmt: skip
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if given.markdown and results["points"]:
+        given.markdown.write_text(table(results["points"]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from metseg.networks.compact_unet import CompactUNet  # noqa: E402
 from metseg.synthesis.head import make_head  # noqa: E402
 from metseg.training import train as loop  # noqa: E402
 from metseg.training.losses import lesion_loss, lesion_weights, scene_loss, soft_dice_loss  # noqa: E402
-from metseg.training.recipe import Rate, Recipe, read_recipe  # noqa: E402
+from metseg.training.recipe import Change, Rate, Recipe, read_recipe  # noqa: E402
 from metseg.training.scenes import HeadDataset, SceneDataset  # noqa: E402
 
 RATES = (Rate(over=20, highest=2e-2),)
@@ -146,14 +146,21 @@ def test_scenes_do_not_depend_on_where_one_starts():
         assert torch.equal(a, b)
 
 
+def test_the_phases_of_a_run_follow_each_other():
+    changes = (Change(at=10, patch=96, batch=2), Change(at=15, small_share=0.5))
+    recipe = Recipe(rates=RATES, steps=20, batch=5, patch=64, small_share=0.1, changes=changes)
+    parts = [(p.start, p.stop, p.first, p.recipe.patch, p.recipe.batch, p.recipe.small_share) for p in recipe.phases()]
+    assert parts == [(0, 10, 0, 64, 5, 0.1), (10, 15, 50, 96, 2, 0.1), (15, 20, 60, 96, 2, 0.5)]
+
+
 def test_a_scene_is_used_again_as_it_is_or_mirrored():
     recipe = Recipe(rates=RATES, steps=4, batch=3, patch=32, uses=6, made_share=1.0, label_share=0.0)
     dataset = SceneDataset([make_head(1)], recipe)
-    _, first, _ = dataset[0]
+    _, _, first = dataset[0]
     others = [dataset[n] for n in range(1, 6)]
     assert first.any()
-    as_it_is = [torch.equal(truth, first) for _, truth, _ in others]
-    mirrored = [torch.equal(truth, first.flip(0)) for _, truth, _ in others]
+    as_it_is = [torch.equal(brain, first) for _, _, brain in others]
+    mirrored = [torch.equal(brain, first.flip(0)) for _, _, brain in others]
     assert all(a != m for a, m in zip(as_it_is, mirrored, strict=True))
     assert any(as_it_is)
     assert any(mirrored)
@@ -195,6 +202,7 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
         fix_norm_from=2,
         label_share=0.5,
         made_share=0.5,
+        changes=(Change(at=2, patch=48, batch=2),),
     )
     loop.train(recipe, tmp_path, tmp_path / "whole", workers=0)
     real_step, done = loop._one_step, []

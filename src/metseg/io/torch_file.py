@@ -131,9 +131,7 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("no storage")
 
 
-def _tensor(
-    storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object
-) -> NDArray[Any]:
+def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> NDArray[Any]:
     """A tensor, copied out of its storage.
 
     Raises:

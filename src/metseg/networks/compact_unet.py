@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -69,7 +68,7 @@ class CompactUNet(nn.Module):
         self,
         channels: int = 1,
         outputs: int = 2,
-        widths: Sequence[int] = (16, 32, 64, 96, 128),
+        widths: Sequence[int] = (32, 48, 96, 160),
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
@@ -78,20 +77,20 @@ class CompactUNet(nn.Module):
         self.down = nn.ModuleList(
             Block(a, b, norm, stride=1 if level == 0 else 2) for level, (a, b) in enumerate(pairwise(sizes))
         )
-        self.up = nn.ModuleList(_conv(a + b, b, norm) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.last = _conv(widths[0] + channels * 8, widths[0], norm)
+        self.deepest = _conv(widths[-1], widths[-1], norm)
+        self.squeeze = nn.ModuleList(nn.Conv3d(a, b, 1) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.up = nn.ModuleList(_conv(b, b, norm) for b in widths[-2::-1])
         self.head = nn.Conv3d(widths[0], outputs * 8, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (n, outputs, i, j, k)."""
-        folded = space_to_depth(image)
-        x, skips = folded, []
+        x, skips = space_to_depth(image), []
         for block in self.down:
             x = block(x)
             skips.append(x)
-        skips.pop()
-        for conv in self.up:
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = conv(torch.cat([x, skips.pop()], dim=1))
-        x = self.last(torch.cat([x, folded], dim=1))
+        x = skips.pop()
+        x = x + self.deepest(x)
+        for squeeze, conv in zip(self.squeeze, self.up, strict=True):
+            x = functional.interpolate(squeeze(x), scale_factor=2.0, mode="nearest") + skips.pop()
+            x = x + conv(x)
         return depth_to_space(self.head(x))

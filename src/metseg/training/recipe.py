@@ -1,6 +1,7 @@
 """What a training run is told: read from a TOML file, written beside the checkpoints."""
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,15 @@ class Rate(Options):
     at: int = 0
     over: int
     highest: float
+
+
+class Change(Options):
+    """What is otherwise from a step on; None: as it was. Small patches teach fast, large ones what lies around."""
+
+    at: int
+    patch: int | None = None
+    batch: int | None = None
+    small_share: float | None = None
 
 
 class Recipe(Options):
@@ -54,6 +64,7 @@ class Recipe(Options):
         background_weight: of a voxel of background in the end, see ``scene_loss``.
         by_scene: a loss for each scene, see ``scene_loss``; else one for the batch, see ``lesion_loss``.
         brain_weight: of the brain's loss, the lesions' loss weighing 1.
+        changes: of dials during the run, in order.
     """
 
     target: Literal["lesions", "brain"] = "lesions"
@@ -79,11 +90,32 @@ class Recipe(Options):
     by_scene: bool = False
     background_weight: float = 1.0
     brain_weight: float = 0.3
+    changes: tuple[Change, ...] = ()
 
     @property
     def outputs(self) -> int:
         """Logits a voxel."""
         return 2 if self.target == "lesions" else 1
+
+    def phases(self) -> "list[Phase]":
+        """The parts of the run between which nothing changes."""
+        now, start, first, parts = self, 0, 0, []
+        for change in (*self.changes, Change(at=self.steps)):
+            stop = min(change.at, self.steps)
+            parts.append(Phase(now, start, stop, first))
+            first += (stop - start) * now.batch
+            now, start = now.model_copy(update=change.model_dump(exclude={"at"}, exclude_none=True)), stop
+        return parts
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps ``start`` to ``stop`` of a run under ``recipe``; ``first`` is the number of their first patch."""
+
+    recipe: Recipe
+    start: int
+    stop: int
+    first: int
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -51,24 +51,25 @@ def _real_hosts_serve(recipe: Recipe) -> bool:
 
 
 class _Endless(Dataset[tuple[Tensor, ...]]):
-    """The hosts, and as many items as a recipe has steps left from item ``first`` on."""
+    """The hosts, and ``count`` items from item ``first`` on; None: all that the recipe has steps for."""
 
-    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
+    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0, count: int | None = None) -> None:
         self.labels = [h for h in hosts if isinstance(h, LabelHost)]
         self.scans = [h for h in hosts if isinstance(h, ScanHost)]
         self.made = [make_head(seed) for seed in MADE_HEADS]
         self.recipe = recipe
         self.first = first
+        self.count = recipe.steps * recipe.batch - first if count is None else count
 
     def __len__(self) -> int:
-        return self.recipe.steps * self.recipe.batch - self.first
+        return self.count
 
 
 class SceneDataset(_Endless):
     """Item n: images (channel, i, j, k) normalised, lesion numbers (i, j, k), brain (i, j, k)."""
 
-    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0) -> None:
-        super().__init__(hosts, recipe, first)
+    def __init__(self, hosts: list[Host], recipe: Recipe, first: int = 0, count: int | None = None) -> None:
+        super().__init__(hosts, recipe, first, count)
         self._made_lately: dict[int, Scene] = {}
 
     def _options(self, rng: np.random.Generator) -> SceneOptions:
@@ -102,7 +103,7 @@ class SceneDataset(_Endless):
         rng = np.random.default_rng([self.recipe.seed, self.first + index, 1])
         number, again = divmod(self.first + index, self.recipe.uses)
         if again:
-            number -= rng.integers(min(number + 1, _KEPT))
+            number -= int(rng.integers(min(number + 1, _KEPT)))
         scene = self._scene(number)
         side = -1 if rng.random() < 0.5 else 1
         parts = (_channels(rng, scene), scene.truth, scene.brain)

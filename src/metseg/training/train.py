@@ -8,6 +8,7 @@ import csv
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader
 from metseg.core.errors import ConfigError
 from metseg.engines.bundle import sha256_of
 from metseg.networks.compact_unet import CompactUNet
-from metseg.synthesis.hosts import read_hosts
+from metseg.synthesis.hosts import Host, read_hosts
 from metseg.training.losses import brain_loss, lesion_loss, scene_loss
 from metseg.training.recipe import Recipe, read_recipe
 from metseg.training.scenes import HeadDataset, SceneDataset
@@ -127,9 +128,7 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
         averaged.state, averaged.updates = saved["averaged"], saved["step"]
         step, before_min = saved["step"], saved["elapsed_min"]
         log.info("going on from step %d", step)
-    kind = SceneDataset if recipe.target == "lesions" else HeadDataset
-    scenes = kind(read_hosts(data), recipe, first=step * recipe.batch)
-    loader = DataLoader(scenes, batch_size=recipe.batch, num_workers=workers, prefetch_factor=4 if workers else None)
+    hosts = read_hosts(data)
     started = time.monotonic()
 
     def elapsed_min() -> float:
@@ -144,7 +143,7 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
     with (out / "log.csv").open("a", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         recent: list[tuple[float, float, int, int, int]] = []
-        for batch in loader:
+        for batch in _batches(recipe, hosts, step, workers):
             recent.append(_one_step(network, optimiser, [b.to(device) for b in batch], recipe, step))
             averaged.update(network)
             step += 1
@@ -155,6 +154,18 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
             if step % _SAVE_EVERY == 0:
                 save()
     save()
+
+
+def _batches(recipe: Recipe, hosts: list[Host], done: int, workers: int) -> Iterator[list[Tensor]]:
+    """What the steps after the first ``done`` learn from, phase after phase."""
+    kind = SceneDataset if recipe.target == "lesions" else HeadDataset
+    for phase in recipe.phases():
+        begin = max(done, phase.start)
+        if begin < phase.stop:
+            size = phase.recipe.batch
+            first = phase.first + (begin - phase.start) * size
+            scenes = kind(hosts, phase.recipe, first, (phase.stop - begin) * size)
+            yield from DataLoader(scenes, batch_size=size, num_workers=workers, prefetch_factor=4 if workers else None)
 
 
 def _summary(steps: list[tuple[float, float, int, int, int]]) -> tuple[float, float, float, float]:
