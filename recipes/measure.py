@@ -25,8 +25,8 @@ from metseg.engines.registry import load_engine
 from metseg.evaluate.overlap import detection, dice
 from metseg.io.nifti import read_nifti
 from metseg.lesions.components import label_instances
-from metseg.lesions.confidence import calibrate
-from metseg.lesions.measure import drop_unconfident, measure_lesions
+from metseg.lesions.measure import measure_lesions
+from metseg.pipeline.segment import confident_lesions
 from metseg.preprocess.sample import labels_on_grid
 from metseg.synthesis.hosts import HELD_OUT_SCANS
 
@@ -72,11 +72,7 @@ def judge(case: Case, probability: ProbabilityMap, card: ModelCard, point: Opera
     """Dice, lesions found and false components of one case at one operating point, as ``metseg segment`` applies it."""
     grid = case.image.grid
     called = label_instances(np.asarray(labels_on_grid(probability, grid, point.threshold).array) > 0)
-    lesion = Volume(probability.of("lesion"), probability.grid)
-    measured, lesions = measure_lesions(LabelMap(called, grid), lesion)
-    if (chance := card.calibration) is not None:
-        lesions = calibrate(lesions, chance.slope, chance.offset)
-    instances = np.asarray(drop_unconfident(measured, lesions, point.min_confidence)[0].array)
+    instances = np.asarray(confident_lesions(LabelMap(called, grid), probability, card, point)[0].array)
     mask = instances > 0
     counts = detection(instances, case.reference)
     reference, table = measure_lesions(LabelMap(case.reference, grid), None)

@@ -47,4 +47,27 @@ def test_onnx_equals_torch_on_other_sizes_than_it_was_traced_with(tmp_path, norm
     image = torch.randn(1, 1, 24, 40, 16)
     with torch.no_grad():
         expected = torch.sigmoid(network(image)).numpy()
-    assert np.abs(compiled([image.numpy()])[0] - expected).max() < 2e-3  # weights are rounded to half precision
+    assert np.abs(compiled([image.numpy()])[0] - expected).max() < 1e-5
+
+
+def test_weights_in_half_precision_take_half_the_bytes_and_hardly_change_the_result(tmp_path):
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("onnx")
+    from metseg.training.export import write_onnx
+    from metseg.training.half_precision import halve_weights
+
+    network, path = _trained_like(widths=(8, 16, 16)), tmp_path / "model.onnx"
+    write_onnx(network, path)
+    whole = path.read_bytes()
+    halve_weights(path)
+    once = path.read_bytes()
+    halve_weights(path)
+    assert path.read_bytes() == once  # what is halved stays as it is
+    assert 0.45 * len(whole) < len(once) < 0.6 * len(whole)
+    core, image = openvino.Core(), np.random.default_rng(2).standard_normal((1, 1, 24, 40, 16), dtype=np.float32)
+    results = [
+        core.compile_model(core.read_model(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image])[0]
+        for graph in (whole, once)
+    ]
+    difference = np.abs(results[0] - results[1]).max()
+    assert 0 < difference < 2e-3

@@ -102,3 +102,25 @@ def test_files_that_are_no_checkpoint(tmp_path):
         read_torch_file(_write(tmp_path / "big.pth", "N.", order=b"big"))
     with pytest.raises(ModelError, match="more than 10 bytes"):
         read_torch_file(tmp_path / "a.pth", max_bytes=10)
+
+
+def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path):
+    whole = _write(tmp_path / "a.pth", f"({_tensor((2, 3), (3, 1))}{_tensor((4,), (2,))}t.").read_bytes()
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(400):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=int(rng.integers(1, 4))):
+            content[place] = int(rng.integers(256))
+        (tmp_path / "b.pth").write_bytes(content)
+        try:
+            read_torch_file(tmp_path / "b.pth")
+        except ModelError:
+            refused += 1
+    assert refused > 200
+
+
+def test_many_tensors_of_one_storage_take_no_memory_of_their_own(tmp_path):
+    first, second = read_torch_file(_write(tmp_path / "a.pth", f"({_tensor((24,), (1,))}{_tensor((4, 6), (6, 1))}t."))
+    assert np.shares_memory(first, second)
+    assert not first.flags.writeable

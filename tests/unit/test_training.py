@@ -153,6 +153,12 @@ def test_the_phases_of_a_run_follow_each_other():
     assert parts == [(0, 10, 0, 64, 5, 0.1), (10, 15, 50, 96, 2, 0.1), (15, 20, 60, 96, 2, 0.5)]
 
 
+@pytest.mark.parametrize("at", [(10, 10), (12, 5), (0,), (20,), (25,)])
+def test_changes_out_of_order_are_refused(at):
+    with pytest.raises(ValueError, match="one after the other"):
+        Recipe(rates=RATES, steps=20, changes=tuple(Change(at=step) for step in at))
+
+
 def test_a_scene_is_used_again_as_it_is_or_mirrored():
     recipe = Recipe(rates=RATES, steps=4, batch=3, patch=32, uses=6, made_share=1.0, label_share=0.0)
     dataset = SceneDataset([make_head(1)], recipe)

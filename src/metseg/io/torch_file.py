@@ -8,7 +8,9 @@ only names on a list are let in here: containers, tensors, and numbers of numpy.
 import io
 import math
 import pickle
+import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,8 +30,8 @@ _STORAGES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 # What unpickling raises of bytes that are no pickle, or not one of torch.
 _DAMAGE: Final = (
-    zipfile.BadZipFile, pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, ImportError, LookupError,
-    NotImplementedError, RecursionError, TypeError, ValueError,
+    zipfile.BadZipFile, pickle.UnpicklingError, struct.error, zlib.error, ArithmeticError, AttributeError, EOFError,
+    ImportError, LookupError, RuntimeError, TypeError, ValueError,
 )  # fmt: skip
 
 
@@ -132,7 +134,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> NDArray[Any]:
-    """A tensor, copied out of its storage.
+    """A tensor: a view of its storage that cannot be written, so that many of one storage take no memory.
 
     Raises:
         UnpicklingError: it would reach beyond its storage.
@@ -147,7 +149,7 @@ def _tensor(storage: object, offset: int, size: tuple[int, ...], stride: tuple[i
     if offset + sum((n - 1) * step for n, step in steps) >= storage.size:
         raise pickle.UnpicklingError("a tensor reaches beyond its storage")
     strides = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)
 
 
 def _parameter(tensor: NDArray[Any], *_: object) -> NDArray[Any]:

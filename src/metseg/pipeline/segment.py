@@ -13,6 +13,7 @@ from metseg import __version__
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import InferenceError, MetsegError
 from metseg.core.extras import installed_version
+from metseg.core.lesion import LesionTable
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
@@ -59,11 +60,7 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         labels, instances = _label(probability, study, rule.threshold, options.min_volume_mm3)
     with _timed(timings, "measure"):
         progress(0.92, 1.0, "measuring")
-        lesion = Volume(probability.of(LESION), probability.grid)
-        instances, lesions = measure_lesions(instances, lesion)
-        if (chance := engine.card.calibration) is not None:
-            lesions = calibrate(lesions, chance.slope, chance.offset)
-        instances, lesions = drop_unconfident(instances, lesions, rule.min_confidence)
+        instances, lesions = confident_lesions(instances, probability, engine.card, rule)
         segmentation = LabelMap(np.where(instances.array > 0, labels.array, np.uint8(0)), study.grid, labels.labels)
         wanted = "probability" in options.formats
         full = probability_on_grid(probability, study.grid, LESION) if wanted else None
@@ -77,6 +74,16 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         warnings=tuple(warnings),
     )
     return CaseResult(study, segmentation, instances, lesions, provenance, full)
+
+
+def confident_lesions(
+    instances: LabelMap, probability: ProbabilityMap, card: ModelCard, rule: OperatingPoint
+) -> tuple[LabelMap, LesionTable]:
+    """Measure ``instances``, calibrate their confidences as the model says, drop those below the smallest allowed."""
+    instances, lesions = measure_lesions(instances, Volume(probability.of(LESION), probability.grid))
+    if (chance := card.calibration) is not None:
+        lesions = calibrate(lesions, chance.slope, chance.offset)
+    return drop_unconfident(instances, lesions, rule.min_confidence)
 
 
 def doubts_apart(study: Study) -> tuple[Study, list[str]]:

@@ -48,10 +48,7 @@ def _halved(values: Tensor) -> Tensor:
 
 
 def write_onnx(network: CompactUNet, path: Path) -> None:
-    """Write an ONNX graph: image (1, channel, i, j, k) to probabilities (1, n, i, j, k).
-
-    Batch normalisation is folded in; weights are stored in half precision.
-    """
+    """Write an ONNX graph: image (1, 1, i, j, k) to probabilities (1, n, i, j, k), batch normalisation folded in."""
     edge = network.multiple * 4
     with warnings.catch_warnings():
         # The exporter by tracing is deprecated, but writes plain graphs; it warns of sizes that it treats rightly.
@@ -66,14 +63,12 @@ def write_onnx(network: CompactUNet, path: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
-    halve_weights(path)
 
 
 def _take_brain_finder(brain: Path, path: Path) -> dict[str, Any]:
     """Write the graph of a training run, or copy a bundle's, to ``path``; returns how it was trained."""
     if (brain / path.name).exists():
         shutil.copyfile(brain / path.name, path)
-        halve_weights(path)
         earlier: dict[str, Any] = json.loads((brain / "training.json").read_text(encoding="utf-8"))["brain_finder"]
         return earlier
     finder, recipe, steps = averaged_network(brain)
@@ -93,11 +88,14 @@ def export(run: Path, card: dict[str, Any], out: Path, brain: Path | None = None
     network, recipe, steps = averaged_network(run)
     out.mkdir(parents=True, exist_ok=True)
     write_onnx(network, out / "model.onnx")
+    halve_weights(out / "model.onnx")
     save_file({k: _halved(v) for k, v in network.state_dict().items()}, str(out / "weights.safetensors"))
     (out / "weights.safetensors").chmod(0o644)  # written for the owner alone
     training: dict[str, Any] = {"recipe": recipe.model_dump(mode="json"), "steps": steps}
     if brain is not None:
-        training["brain_finder"] = _take_brain_finder(brain, out / BrainFinder.model_fields["network"].default)
+        finder = out / BrainFinder.model_fields["network"].default
+        training["brain_finder"] = _take_brain_finder(brain, finder)
+        halve_weights(finder)
     (out / "training.json").write_text(json.dumps(training, indent=2) + "\n", encoding="utf-8")
     arguments = {"channels": 1, "outputs": recipe.outputs, "widths": list(recipe.widths)}
     architecture = {"name": "compact_unet", "arguments": arguments}

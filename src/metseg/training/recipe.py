@@ -3,9 +3,9 @@
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from metseg.core.errors import ConfigError
 from metseg.core.options import Options
@@ -58,8 +58,7 @@ class Recipe(Options):
         fix_norm_from: step from which batch normalisation uses its running averages, as it will in use; None: never.
         stripped: share of label-map scenes without skull.
         anywhere: share of label-map scenes that lie anywhere in the head, skull kept; ``stripped`` is of the others.
-        uses: times that a scene is used, each time normalised and mirrored anew: making one costs a CPU as much as
-            learning from it.
+        uses: times that a scene is used, each time normalised and mirrored anew: making one takes a CPU long.
         small_share: share of scenes whose lesions are all small, and twice as many.
         background_weight: of a voxel of background in the end, see ``scene_loss``.
         by_scene: a loss for each scene, see ``scene_loss``; else one for the batch, see ``lesion_loss``.
@@ -91,6 +90,13 @@ class Recipe(Options):
     background_weight: float = 1.0
     brain_weight: float = 0.3
     changes: tuple[Change, ...] = ()
+
+    @model_validator(mode="after")
+    def _changes_follow_each_other(self) -> Self:
+        steps = [0, *(change.at for change in self.changes), self.steps]
+        if self.changes and steps != sorted(set(steps)):
+            raise ValueError("changes come one after the other, after step 0 and before the last")
+        return self
 
     @property
     def outputs(self) -> int:

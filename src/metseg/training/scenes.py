@@ -82,13 +82,16 @@ class SceneDataset(_Endless):
         return options
 
     def _scene(self, number: int) -> Scene:
-        """Scene ``number`` of the run; the latest are kept, and made again wherever they are missing."""
+        """Scene ``number`` of the run; where scenes are used again, the latest are kept. A missing one is made anew."""
         kept = self._made_lately
-        if number not in kept:
+        if number in kept:
+            return kept[number]
+        scene = self._make_scene(np.random.default_rng([self.recipe.seed, number]))
+        if self.recipe.uses > 1:
             if len(kept) == _KEPT:
                 del kept[min(kept)]
-            kept[number] = self._make_scene(np.random.default_rng([self.recipe.seed, number]))
-        return kept[number]
+            kept[number] = scene
+        return scene
 
     def _make_scene(self, rng: np.random.Generator) -> Scene:
         share = rng.random()
