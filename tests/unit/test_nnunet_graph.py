@@ -1,0 +1,191 @@
+"""The networks' graphs, and windows over a whole image, against double precision."""
+
+import numpy as np
+import pytest
+
+from metseg.core.errors import InferenceError, ModelError
+from metseg.engines.nnunet.cascade import Running, decided, run_model
+from metseg.engines.nnunet.predictor import WindowNetwork, predict_logits
+from metseg.engines.nnunet.prepare import Normalisation
+from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.windows import importance, mirrorings, windows
+from metseg.engines.openvino_network import Runtime
+from nnunet_oracle import Oracle, make_weights
+
+PLAIN = UNetArguments(
+    channels=2, outputs=3, encoder="plain", features=(4, 6, 5), kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+    strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)), depth=(2, 1, 2), decoder_depth=(1, 2),
+)  # fmt: skip
+RESIDUAL = UNetArguments(
+    channels=1, outputs=2, encoder="residual", features=(4, 6, 6), kernels=((3, 3, 3),) * 3,
+    strides=((1, 1, 1), (2, 2, 2), (1, 2, 2)), depth=(1, 2, 2), decoder_depth=(1, 1),
+)  # fmt: skip
+FLAT = UNetArguments(
+    channels=1, outputs=2, encoder="plain", features=(4, 6), kernels=((3, 3), (3, 3)), strides=((1, 1), (2, 2)),
+    depth=(2, 2), decoder_depth=(2,),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runtime():
+    return Runtime.on("cpu", 1, None)
+
+
+def stage_of(network, window, mirror=(), **more):
+    plain = Normalisation(scheme="none")
+    return Stage(
+        name="3d_fullres", weights=("fold_0.safetensors",), network=network, spacing_mm=(1.0,) * len(window),
+        window=window, normalisation=(plain,) * network.channels, mirror_axes=mirror, **more,
+    )  # fmt: skip
+
+
+def image(channels, shape, seed=1):
+    return np.random.default_rng(seed).normal(0, 1, (channels, *shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("network", "window"), [(PLAIN, (6, 12, 8)), (RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["3d", "residual", "2d"]
+)
+def test_a_graph_is_the_network(network, window, runtime):
+    weights = make_weights(network)
+    found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
+    expected = Oracle(network, weights)(image(network.channels, window))
+    assert found.shape == expected.shape == (network.outputs, *window)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
+    weights = make_weights(PLAIN)
+    twice = {f"decoder.encoder.{n.removeprefix('encoder.')}": w for n, w in weights.items() if n.startswith("encoder")}
+    found = WindowNetwork(stage_of(PLAIN, (6, 12, 8)), {**weights, **twice}, runtime).logits(image(2, (6, 12, 8)))
+    np.testing.assert_allclose(found, Oracle(PLAIN, weights)(image(2, (6, 12, 8))), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
+        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
+        (
+            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
+            r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
+        ),
+    ],
+)
+def test_weights_of_another_network_are_refused(change, message, runtime):
+    weights = make_weights(PLAIN)
+    change(weights)
+    with pytest.raises(ModelError, match=message):
+        WindowNetwork(stage_of(PLAIN, (6, 12, 8)), weights, runtime)
+
+
+def expected_logits(network, folds, padded, window, mirror):
+    """The weighted mean over windows, mirrorings and folds, in double precision."""
+    bell = importance(window).astype(np.float64)
+    total, weight = np.zeros((network.outputs, *padded.shape[1:])), np.zeros(padded.shape[1:])
+    for place in windows(padded.shape[1:], window):
+        part = padded[(slice(None), *place)]
+        flat = part[:, 0] if len(window) == 2 else part
+        for weights in folds:
+            for axes in mirrorings(mirror):
+                some = tuple(axis + 1 for axis in axes)
+                logits = np.flip(Oracle(network, weights)(np.flip(flat, some)), some)
+                logits = logits[:, np.newaxis] if len(window) == 2 else logits
+                total[(slice(None), *place)] += logits * bell
+                weight[place] += bell
+    return total / weight
+
+
+@pytest.mark.parametrize(
+    ("network", "window", "shape", "mirror", "folds"),
+    [
+        (RESIDUAL, (6, 8, 8), (8, 10, 8), (0, 2), 1),
+        (PLAIN, (4, 8, 8), (6, 8, 12), (), 2),
+        (FLAT, (8, 8), (3, 8, 10), (0, 1), 1),
+    ],
+    ids=["mirrored", "two folds", "2d"],
+)
+def test_windows_mirrorings_and_folds_are_averaged(network, window, shape, mirror, folds, runtime):
+    weights = [make_weights(network, seed) for seed in range(folds)]
+    stage = stage_of(network, window, mirror).model_copy(update={"weights": tuple(map(str, range(folds)))})
+    channels = image(network.channels, shape)
+    found = predict_logits(stage, weights, channels, runtime)
+    np.testing.assert_allclose(found, expected_logits(network, weights, channels, window, mirror), atol=1e-5)
+    if mirror:
+        plain = predict_logits(stage, weights, channels, runtime, mirror=False)
+        np.testing.assert_allclose(plain, expected_logits(network, weights, channels, window, ()), atol=1e-5)
+
+
+def test_an_image_smaller_than_a_window_is_padded_with_zeros(runtime):
+    weights = make_weights(RESIDUAL)
+    channels = image(1, (5, 8, 7))
+    found = predict_logits(stage_of(RESIDUAL, (6, 8, 8)), [weights], channels, runtime)
+    padded = np.pad(channels, [(0, 0), (0, 1), (0, 0), (0, 1)])
+    np.testing.assert_allclose(found, Oracle(RESIDUAL, weights)(padded)[:, :5, :, :7], atol=1e-5)
+
+
+def test_progress_runs_to_the_end_and_nothing_infinite_comes_out(runtime):
+    told = []
+    weights = make_weights(RESIDUAL)
+    stage = stage_of(RESIDUAL, (6, 8, 8)).model_copy(update={"weights": ("a", "b")})
+    predict_logits(stage, [weights] * 2, image(1, (9, 8, 8)), runtime, progress=lambda *it: told.append(it))
+    assert [done / total for done, total, _ in told] == [0, 0.25, 0.5, 0.75]
+    weights["decoder.seg_layers.1.bias"] = np.array([np.inf, 0], dtype=np.float32)
+    with pytest.raises(InferenceError, match="3d_fullres gave values that are not finite"):
+        predict_logits(stage_of(RESIDUAL, (6, 8, 8)), [weights], image(1, (6, 8, 8)), runtime)
+
+
+def cascade(network):
+    """Two stages: coarse, and fine with two more channels for the labels of the coarse one."""
+    fine = network.model_copy(update={"channels": network.channels + 2})
+    coarse = stage_of(network, (4, 8, 8)).model_copy(update={"spacing_mm": (2.0, 2.0, 2.0), "name": "3d_lowres"})
+    schemes = coarse.normalisation
+    return NnunetModel(
+        stages=(coarse, stage_of(fine, (4, 8, 8)).model_copy(update={"normalisation": schemes})),
+        labels=(0, 1, 2), foreground=(1, 2),
+    )  # fmt: skip
+
+
+def test_the_second_stage_sees_the_labels_of_the_first(runtime):
+    model = cascade(PLAIN)
+    first, second = make_weights(PLAIN, 1), make_weights(model.stages[1].network, 2)
+    channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
+    channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
+    running = Running(runtime, lambda stage: [first if stage.name == "3d_lowres" else second])
+    found = run_model(model, channels, (1.0, 1.0, 1.0), running)
+    coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
+    before = run_model(coarse, channels, (1.0, 1.0, 1.0), running)
+    assert found.box == before.box == (slice(1, 7), slice(2, 17), slice(1, 18))
+    assert set(np.unique(before.labels[before.box])) >= {1, 2}
+    handed_on = np.stack([before.labels[before.box] == value for value in (1, 2)])
+    inside = np.concatenate([channels[(slice(None), *found.box)], handed_on.astype(np.float32)])
+    logits = predict_logits(model.stages[1], [second], inside, runtime)
+    np.testing.assert_allclose(found.logits, logits, atol=1e-5)
+    expected = np.zeros(channels.shape[1:], dtype=np.uint8)
+    expected[found.box] = logits.argmax(axis=0)
+    np.testing.assert_array_equal(found.labels, expected)
+
+
+def test_regions_are_drawn_one_over_the_other():
+    stage = stage_of(RESIDUAL, (6, 8, 8))
+    regions = NnunetModel(stages=(stage,), labels=(2, 3), regions=True, foreground=(2, 3))
+    logits = np.array([[1, 1, -1, -1], [1, 0, 1, -1]], dtype=np.float32).reshape(2, 4, 1, 1)
+    assert decided(logits, regions).ravel().tolist() == [3, 2, 3, 0]
+    labels = NnunetModel(stages=(stage,), labels=(0, 1), foreground=(1,))
+    assert decided(logits, labels).ravel().tolist() == [0, 0, 1, 0]
+
+
+def test_stages_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="takes 2 channels, but gets 1 images and 0 labels"):
+        NnunetModel(
+            stages=(stage_of(PLAIN, (4, 8, 8)).model_copy(update={"normalisation": (Normalisation(scheme="none"),)}),),
+            labels=(0, 1, 2), foreground=(1, 2),
+        )  # fmt: skip
+    with pytest.raises(ValueError, match="has 3 outputs for 2 labels"):
+        NnunetModel(stages=(stage_of(PLAIN, (4, 8, 8)),), labels=(0, 1), foreground=(1,))
+    with pytest.raises(ValueError, match="different numbers of axes"):
+        stage_of(PLAIN, (8, 8))
+    with pytest.raises(ValueError, match="an axis that the network's input does not have"):
+        stage_of(FLAT, (8, 8), mirror=(2,))
