@@ -1,36 +1,21 @@
 """Checkpoints are read without torch, and nothing in them is run."""
 
-import zipfile
-
 import numpy as np
 import pytest
 
 from metseg.core.errors import ModelError
 from metseg.io.torch_file import Inert, read_torch_file
+from torch_files import tensor, write_archive
 
 NUMBERS = np.arange(24, dtype="<f4")
 
 
-def _tensor(size, stride, *, offset=0, kind="FloatStorage", key="0", count=24):
-    """Opcodes of one tensor, as torch writes them (in pickle's protocol 0, which people can read)."""
-    storage = f"(S'storage'\nctorch\n{kind}\nS'{key}'\nS'cpu'\nI{count}\ntQ"
-    shape, steps = ("(" + "".join(f"I{n}\n" for n in numbers) + "t" for numbers in (size, stride))
-    return (
-        f"ctorch._utils\n_rebuild_tensor_v2\n({storage}I{offset}\n{shape}{steps}I00\nccollections\nOrderedDict\n(tRtR"
-    )
-
-
-def _write(path, pickled, storages=None, *, order=b"little"):
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickled)
-        archive.writestr("archive/byteorder", order)
-        for key, numbers in ({"0": NUMBERS} if storages is None else storages).items():
-            archive.writestr(f"archive/data/{key}", np.asarray(numbers).tobytes())
-    return path
+def _write(path, pickled, storages=None, **more):
+    return write_archive(path, pickled, {"0": NUMBERS} if storages is None else storages, **more)
 
 
 def test_a_tensor_is_the_view_of_its_storage(tmp_path):
-    found = read_torch_file(_write(tmp_path / "a.pth", _tensor((2, 3), (1, 6), offset=4) + "."))
+    found = read_torch_file(_write(tmp_path / "a.pth", tensor((2, 3), (1, 6), offset=4) + "."))
     assert np.array_equal(found, NUMBERS[[4, 10, 16, 5, 11, 17]].reshape(2, 3))
 
 
@@ -42,7 +27,7 @@ def test_half_and_brain_floats_whole_numbers_and_truth_values(tmp_path):
         "3": np.array([True, False]),
     }
     kinds = ("HalfStorage", "BFloat16Storage", "LongStorage", "BoolStorage")
-    tensors = "".join(_tensor((2,), (1,), kind=kind, key=str(n), count=2) for n, kind in enumerate(kinds))
+    tensors = "".join(tensor((2,), (1,), kind=kind, key=str(n), count=2) for n, kind in enumerate(kinds))
     half, brain, whole, truth = read_torch_file(_write(tmp_path / "a.pth", f"({tensors}t.", storages))
     assert half.tolist() == brain.tolist() == [1.5, -2]
     assert whole.tolist() == [7, -9]
@@ -72,13 +57,13 @@ def test_whatever_could_run_code_is_refused_by_name(tmp_path, called):
 )
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, size, stride, offset):
     with pytest.raises(ModelError, match="damaged"):
-        read_torch_file(_write(tmp_path / "a.pth", _tensor(size, stride, offset=offset) + "."))
+        read_torch_file(_write(tmp_path / "a.pth", tensor(size, stride, offset=offset) + "."))
 
 
 @pytest.mark.parametrize(
     "pickled",
     [
-        "", "N", "garbage", _tensor((2,), (1,), key="1") + ".", _tensor((2,), (1,), count=25) + ".",
+        "", "N", "garbage", tensor((2,), (1,), key="1") + ".", tensor((2,), (1,), count=25) + ".",
         "(I1\nI2\ntQ.", "ccollections\nOrderedDict\n(I1\ntR.", "ctorch._utils\n_rebuild_tensor_v2\n(tR.",
         "cnumpy\ndtype\n(S'O'\ntR.",
     ],
@@ -92,7 +77,7 @@ def test_files_that_are_no_checkpoint(tmp_path):
     (tmp_path / "old.pth").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
     with pytest.raises(ModelError, match="older than torch 1"):
         read_torch_file(tmp_path / "old.pth")
-    whole = _write(tmp_path / "a.pth", _tensor((24,), (1,)) + ".").read_bytes()
+    whole = _write(tmp_path / "a.pth", tensor((24,), (1,)) + ".").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="damaged"):
         read_torch_file(tmp_path / "cut.pth")
@@ -105,7 +90,7 @@ def test_files_that_are_no_checkpoint(tmp_path):
 
 
 def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path):
-    whole = _write(tmp_path / "a.pth", f"({_tensor((2, 3), (3, 1))}{_tensor((4,), (2,))}t.").read_bytes()
+    whole = _write(tmp_path / "a.pth", f"({tensor((2, 3), (3, 1))}{tensor((4,), (2,))}t.").read_bytes()
     rng = np.random.default_rng(5)
     refused = 0
     for _ in range(400):
@@ -121,6 +106,6 @@ def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path):
 
 
 def test_many_tensors_of_one_storage_take_no_memory_of_their_own(tmp_path):
-    first, second = read_torch_file(_write(tmp_path / "a.pth", f"({_tensor((24,), (1,))}{_tensor((4, 6), (6, 1))}t."))
+    first, second = read_torch_file(_write(tmp_path / "a.pth", f"({tensor((24,), (1,))}{tensor((4, 6), (6, 1))}t."))
     assert np.shares_memory(first, second)
     assert not first.flags.writeable
