@@ -26,7 +26,7 @@ from metseg.io.nifti import read_nifti
 from metseg.synthesis.acquisition import draw_mr_protocol
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import FIRST_UNSEEN_HEAD, HostFile, LabelHost, find_hosts
-from metseg.synthesis.study import Modality, SyntheticStudy, _skull, choose_host, make_study
+from metseg.synthesis.study import Modality, SyntheticStudy, choose_host, draw_skull, make_study
 
 _SEED: Final = 77
 _FIGURES: Final[dict[str, tuple[Modality, str, int]]] = {  # modality, skull, studies
@@ -59,7 +59,7 @@ def _numbers(skull: str, modality: Modality) -> Iterator[int]:
         rng = np.random.default_rng([_SEED, number]).spawn(4)[2]
         if modality != "ct":
             draw_mr_protocol(rng)
-        if _skull(rng, modality) == skull:
+        if draw_skull(rng, modality) == skull:
             yield number
 
 

@@ -34,7 +34,7 @@ from metseg.core.volume import Volume
 from metseg.io.nifti import read_nifti
 from metseg.synthesis.acquisition import draw_mr_protocol
 from metseg.synthesis.hosts import HostFile, find_hosts
-from metseg.synthesis.study import Modality, SyntheticStudy, _skull, choose_host, make_study
+from metseg.synthesis.study import Modality, SyntheticStudy, choose_host, draw_skull, make_study
 
 Rows = list[dict[str, Any]]
 _SURE = 0.05
@@ -109,7 +109,7 @@ def stripped_numbers(seed: int) -> Iterator[int]:
     for number in count():
         rng = np.random.default_rng([seed, number]).spawn(4)[2]
         draw_mr_protocol(rng)
-        if _skull(rng, "t1c") == "stripped":
+        if draw_skull(rng, "t1c") == "stripped":
             yield number
 
 

@@ -3,8 +3,8 @@
 ``python recipes/measure.py src/metseg/models/mets-t1c DATA --json results.json``
 
 DATA holds the folders ``tumours/`` (gliomas with expert masks: core = labels 1 and 4), ``hosts_t1c/open_ms/``
-(brains without tumour), ``templates/`` (whole heads) and ``mets/`` as ``src/metseg/models/mets-t1c/README.md``
-describes them. Synthetic studies are measured by ``operating_points.py``.
+(brains without tumour), ``templates/`` (whole heads), ``hosts_ct/`` and ``mets/`` as the models' README.md describe
+them. Synthetic studies are measured by ``operating_points.py``.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from real_ct import real_heads
 
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
@@ -47,7 +48,13 @@ def _labels(path: Path) -> NDArray[np.uint8]:
     return np.asarray(read_nifti(path)[0].array).astype(np.uint8)
 
 
-def real_cases(data: Path) -> Iterator[Case]:
+def real_ct_cases(data: Path) -> Iterator[Case]:
+    """Head CTs without known tumour or contrast agent."""
+    for name, image in real_heads(data):
+        yield Case(name, "head CT, no known tumour", image, np.zeros(image.grid.shape, dtype=np.uint32))
+
+
+def real_mr_cases(data: Path) -> Iterator[Case]:
     """Gliomas, tumour-free brains, and the metastasis beside another model's prediction."""
     for folder in sorted(data.glob("tumours/*")):
         seg = _labels(folder / f"{folder.name}_seg.nii.gz")
@@ -136,8 +143,9 @@ def main() -> None:
     first = engine.card.default_operating_point
     names = given.points or sorted(engine.card.operating_points, key=lambda name: name != first)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    for case in real_cases(given.data):
-        probability = engine.predict(Study(case.name, {"t1c": case.image}))
+    (sequence,) = engine.card.sequences
+    for case in (real_ct_cases if sequence == "ct" else real_mr_cases)(given.data):
+        probability = engine.predict(Study(case.name, {sequence: case.image}))
         for name, rows in results.items():
             rows.append(judge(case, probability, engine.card, engine.card.operating_point(name)))
             row = rows[-1]

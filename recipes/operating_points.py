@@ -3,9 +3,11 @@
 ``metseg synthesise VAL -n 60 --hosts DATA --unseen --seed 5000 --workers 0`` makes such a set.
 ``python recipes/operating_points.py src/metseg/models/mets-t1c VAL --json points.json`` prints what goes into the card.
 
-Studies with odd numbers choose, those with even numbers measure. Components at ``--threshold`` are matched to the
-lesions by the evaluator's profile ``field``; Platt's map is fitted to their confidences; the smallest calibrated
-confidence of each point is where the evaluator's FROC curve reaches the wanted false components per patient.
+Studies with odd numbers choose, those with even numbers measure. Components at a threshold are matched to the lesions
+by the evaluator's profile ``field``; Platt's map is fitted to their confidences; the smallest calibrated confidence of
+each point is where the evaluator's FROC curve reaches the wanted false components per patient. Of several thresholds
+the one is taken at which lesions of 5 mm and more have the highest mean Dice at one false component a patient, a
+missed one counting 0.
 """
 
 import argparse
@@ -37,9 +39,10 @@ POINTS = {"sensitive": 3.0, "balanced": 1.0, "specific": 0.25}
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """One study: instances at the threshold, their confidences by number from 1, and the reference."""
+    """One study at one threshold: instances, their confidences by number from 1, and the reference."""
 
     name: str
+    threshold: float
     instances: LabelMap
     confidences: NDArray[np.float64]
     reference: NDArray[np.uint32]
@@ -57,21 +60,25 @@ class Predicted:
         return np.where(sure[array], array, 0).astype(np.uint32)
 
 
-def predictions(model: str, data: Path, threshold: float) -> Iterator[Predicted]:
-    """Run the model on every study of an nnU-Net raw data set of ``metseg synthesise``."""
+def predictions(model: str, data: Path, thresholds: list[float]) -> Iterator[Predicted]:
+    """Run the model on every study of a data set of ``metseg synthesise``; yield each at every threshold."""
     engine = load_engine("openvino", model)
     (sequence,) = engine.card.sequences
     for path in sorted((data / "imagesTr").glob("*_0000.nii.gz")):
         name = path.name.removesuffix("_0000.nii.gz")
         image = read_nifti(path)[0]
         found: ProbabilityMap = engine.predict(Study(name, {sequence: image}))
-        labels = labels_on_grid(found, image.grid, threshold)
-        instances = LabelMap(label_instances(np.asarray(labels.array) > 0), image.grid)
-        instances, table = measure_lesions(instances, Volume(found.of("lesion"), found.grid))
         truth = np.asarray(_stored(data / "instancesTr" / f"{name}.nii.gz"))
         probability = np.clip(probability_on_grid(found, image.grid).array, 0, 1)
-        yield Predicted(name, instances, np.array([n.confidence for n in table], float), truth, probability)
-        print(f"{name}: {len(table)} components, {len(np.unique(truth)) - 1} lesions", flush=True)
+        counts = []
+        for threshold in thresholds:
+            labels = labels_on_grid(found, image.grid, threshold)
+            instances = LabelMap(label_instances(np.asarray(labels.array) > 0), image.grid)
+            instances, table = measure_lesions(instances, Volume(found.of("lesion"), found.grid))
+            confidences = np.array([n.confidence for n in table], float)
+            yield Predicted(name, threshold, instances, confidences, truth, probability)
+            counts.append(str(len(table)))
+        print(f"{name}: {', '.join(counts)} components, {len(np.unique(truth)) - 1} lesions", flush=True)
 
 
 def _stored(path: Path) -> NDArray[np.uint32]:
@@ -127,12 +134,23 @@ def described(summary: FieldSummary) -> dict[str, Any]:
     return {"counts": summary.counts, "numbers": numbers, "by_diameter": sizes}
 
 
-def median_dice(cases: list[FieldCase], least_mm: float = 5) -> tuple[float, float]:
-    """Median Dice of the lesions of at least that diameter: of all (a missed one has 0), and of those found."""
+def lesion_dice(cases: list[FieldCase], least_mm: float = 5) -> NDArray[np.float64]:
+    """Dice of each lesion of at least that diameter; a missed one has 0."""
     lesions = [n for case in cases for n in case.lesions if n.diameter_mm >= least_mm]
-    found = [n.dice for n in lesions if n.found]
-    whole = [n.dice if n.found else 0.0 for n in lesions]
-    return float(np.median(whole)) if whole else 0.0, float(np.median(found)) if found else 0.0
+    return np.array([n.dice if n.found else 0.0 for n in lesions], float)
+
+
+def median_dice(cases: list[FieldCase]) -> tuple[float, float]:
+    """Median Dice of the lesions of 5 mm and more: of all, and of those found."""
+    every = lesion_dice(cases)
+    found = every[every > 0]
+    return float(np.median(every)) if every.size else 0.0, float(np.median(found)) if found.size else 0.0
+
+
+def worth(cases: list[Predicted], options: FieldOptions) -> float:
+    """Mean Dice of the lesions of 5 mm and more at one false component a patient; -1 where that is not reached."""
+    least = smallest_confidence(judged(cases, options, 1.0, 0.0, 0.0), POINTS["balanced"], options)
+    return -1.0 if least is None else float(lesion_dice(judged(cases, options, 1.0, 0.0, least)).mean())
 
 
 def table(points: dict[str, Any]) -> str:
@@ -163,12 +181,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="name or folder of a bundle")
     parser.add_argument("studies", type=Path, help="folder that metseg synthesise made")
-    parser.add_argument("--threshold", type=float, default=0.3)
+    parser.add_argument("--threshold", type=float, nargs="+", default=[0.3, 0.4, 0.5], help="of several, the best")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path, help="write a table of what was measured")
     given = parser.parse_args()
     options = FieldOptions(confidence="percentile_95", bootstrap=BootstrapOptions(resamples=1000))
-    cases = list(predictions(given.model, given.studies, given.threshold))
+    every = list(predictions(given.model, given.studies, given.threshold))
+    worths = {t: worth([c for c in every if c.threshold == t and c.chooses], options) for t in given.threshold}
+    threshold = max(worths, key=lambda t: worths[t])
+    print(f"\nmean Dice of lesions of 5 mm and more by threshold: {worths}; taken: {threshold}")
+    cases = [c for c in every if c.threshold == threshold]
     choosing, measuring = ([c for c in cases if c.chooses == half] for half in (True, False))
     chosen, measured = (judged(half, options, 1.0, 0.0, 0.0) for half in (choosing, measuring))
     slope, offset = fit_platt(*components(chosen))
@@ -193,10 +215,10 @@ def main() -> None:
         false = summary.numbers["fp_per_patient"].value
         whole, found = median_dice(verdict)
         results["points"][name] = {
-            "threshold": given.threshold, "min_confidence": least, "dice_all": whole, "dice_found": found,
+            "threshold": threshold, "min_confidence": least, "dice_all": whole, "dice_found": found,
             **described(summary),
         }  # fmt: skip
-        print(f"\n[operating_points.{name}]\nthreshold = {given.threshold}\nmin_confidence = {least}\n"
+        print(f"\n[operating_points.{name}]\nthreshold = {threshold}\nmin_confidence = {least}\n"
               f"sensitivity = {sensitivity}\nfp_per_patient = {false}")  # fmt: skip
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -110,7 +110,8 @@ def test_json_is_one_object_on_stdout(scan, out):
     result = metseg("segment", scan.parent, "-o", out, *QUICK, "--json")
     told = json.loads(result.stdout)
     assert result.exit_code == told["exit_code"] == 2
-    assert (told["metseg"], told["engine"], told["model"]["name"]) == (__version__, "threshold", "threshold")
+    assert (told["metseg"], told["engine"]) == (__version__, "threshold")
+    assert [model["name"] for model in told["models"]] == ["threshold"]
     cases = {case["case"]: case for case in told["cases"]}
     assert set(cases) == {"scan", "bad"}
     assert (cases["scan"]["state"], cases["scan"]["lesions"]) == ("done", 2)

@@ -12,10 +12,9 @@ def test_defaults_stand_where_nothing_is_said():
     assert options.formats == DEFAULT_FORMATS == ("nifti", "json", "csv", "png", "html")
 
 
-def test_flags_override_the_file_which_overrides_the_bundle():
-    bundle = {"operating_point": "sensitive", "min_volume_mm3": 5, "threads": 1}
-    file = {"min_volume_mm3": 7, "threads": 2}
-    options = resolve_options(bundle=bundle, file=file, flags={"threads": 3, "min_volume_mm3": None})
+def test_flags_override_the_file():
+    file = {"min_volume_mm3": 7, "threads": 2, "operating_point": "sensitive"}
+    options = resolve_options(file=file, flags={"threads": 3, "min_volume_mm3": None})
     assert (options.operating_point, options.min_volume_mm3, options.threads) == ("sensitive", 7, 3)
 
 

@@ -128,6 +128,8 @@ def warnings_of(**changes) -> str:
 
 def test_doubts_are_warnings():
     assert "no contrast agent" in warnings_of(headers={"ContrastBolusAgent": "absent", "Modality": "MR"})
+    plain = study_of(hounsfield(), "ct", headers={"ContrastBolusAgent": "absent", "Modality": "CT"})
+    assert "no contrast agent" in " ".join(check_modality(plain, CT_CARD))
     assert warnings_of(headers={"ContrastBolusAgent": "present", "Modality": "MR"}) == ""
     assert "4.0 mm apart" in warnings_of(grid=Grid(SHAPE, np.diag([2.5, 2.5, 4.0, 1])))
     assert "more than the model was tried on" in warnings_of(grid=Grid(SHAPE, np.diag([2.5, 2.5, 7.0, 1])))

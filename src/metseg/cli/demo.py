@@ -54,7 +54,7 @@ def demo_command(
 
         prepared = prepare(config, flags, probability=probability)
         image, truth = _write_study(out / "demo-input", seed)
-        case = named_sources({prepared.engine.card.sequences[0]: image}, case=f"demo-{seed}")
+        case = named_sources({prepared.models.for_modality("MR").card.sequences[0]: image}, case=f"demo-{seed}")
         (outcome,) = run(prepared, [case], out, force=force, show_progress=not quiet)
         code = _show(outcome, truth, as_json=as_json, quiet=quiet, debug=debug)
     raise typer.Exit(code)

@@ -13,8 +13,8 @@ from metseg.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from metseg.config.options import SegmentOptions
-    from metseg.engines.base import Engine
     from metseg.io.discover import CaseInput
+    from metseg.pipeline.models import Models
     from metseg.pipeline.outcome import CaseOutcome
 
 _SEQUENCE_PANEL = "One study of several sequences"
@@ -79,31 +79,26 @@ def segment_command(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A loaded engine and the resolved options."""
+    """The resolved options and the models that they ask for."""
 
-    engine: "Engine"
+    models: "Models"
     options: "SegmentOptions"
 
 
 def prepare(config: Path | None, flags: Mapping[str, Any], *, probability: bool = False) -> Prepared:
-    """Resolve the options and load the engine.
+    """Resolve the options, and find the models.
 
     Raises:
         ConfigError: options that are wrong, all named at once.
         ModelError: the model is missing or broken.
     """
     from metseg.config.resolve import read_options_file, resolve_options
-    from metseg.engines.registry import load_engine
+    from metseg.pipeline.models import Models
 
-    file = read_options_file(config) if config else {}
-    first = resolve_options(file=file, flags=flags)
-    engine = load_engine(first.engine, first.model, first.threads or None, first.device)
-    bundle = {"operating_point": engine.card.default_operating_point}
-    options = resolve_options(bundle=bundle, file=file, flags=flags)
-    engine.card.operating_point(options.operating_point)
+    options = resolve_options(file=read_options_file(config) if config else {}, flags=flags)
     if probability:
         options = options.model_copy(update={"formats": tuple(dict.fromkeys((*options.formats, "probability")))})
-    return Prepared(engine, options)
+    return Prepared(Models(options), options)
 
 
 def run(
@@ -113,7 +108,7 @@ def run(
     from metseg.pipeline.batch import run_batch
 
     with progress_bar(shown=show_progress) as progress:
-        return run_batch(cases, out, prepared.engine, prepared.options, force=force, progress=progress)
+        return run_batch(cases, out, prepared.models.of, prepared.options, force=force, progress=progress)
 
 
 def show(
@@ -128,12 +123,12 @@ def show(
         if outcome.state == "failed":
             say_error(f"{outcome.case}: {outcome.message}", outcome.hint, details=outcome.details if debug else "")
     if as_json:
-        card = prepared.engine.card
+        models = [{"name": card.name, "version": card.version, "sha256": card.sha256} for card in prepared.models.used]
         print_json(
             {
                 "metseg": __version__,
-                "engine": prepared.engine.name,
-                "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
+                "engine": prepared.options.engine,
+                "models": models,
                 "out": str(out),
                 "cases": [outcome.as_plain() for outcome in outcomes],
                 "exit_code": code,

@@ -1,4 +1,4 @@
-"""Options from their four sources: defaults < model bundle < TOML file < flags."""
+"""Options from their three sources: defaults < TOML file < flags."""
 
 import tomllib
 from collections.abc import Mapping
@@ -36,7 +36,6 @@ def read_options_file(path: Path) -> dict[str, Any]:
 
 def resolve_options(
     *,
-    bundle: Mapping[str, Any] | None = None,
     file: Mapping[str, Any] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> SegmentOptions:
@@ -46,7 +45,7 @@ def resolve_options(
         ConfigError: unknown keys and bad values, all of them in one message, each with its source.
     """
     given = {key: value for key, value in (flags or {}).items() if value is not None}
-    layers = (("model bundle", bundle or {}), ("options file", file or {}), ("flag", given))
+    layers = (("options file", file or {}), ("flag", given))
     merged: dict[str, Any] = {}
     source: dict[str, str] = {}
     for name, layer in layers:

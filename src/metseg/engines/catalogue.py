@@ -1,14 +1,16 @@
 """Which bundles there are: those that ship with metseg, and any folder."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from metseg.core.errors import ModelError
+from metseg.core.study import Modality
 from metseg.engines.bundle import Bundle, read_bundle, read_manifest
 from metseg.engines.manifest import MANIFEST_NAME
 
-DEFAULT_BUNDLE: Final = "mets-t1c"
+DEFAULT_BUNDLES: Final[Mapping[Modality, str]] = {"MR": "mets-t1c", "CT": "mets-ct"}
 
 
 def shipped_folder() -> Path:
@@ -24,6 +26,15 @@ def list_bundles(folder: Path | None = None) -> tuple[Bundle, ...]:
     """
     place = shipped_folder() if folder is None else folder
     return tuple(read_manifest(path.parent) for path in sorted(place.glob(f"*/{MANIFEST_NAME}")))
+
+
+def shipped_manifest(name: str) -> Bundle:
+    """The bundle of that name that ships; its manifest is read, its hashes are not checked.
+
+    Raises:
+        ModelError: its manifest is missing or not valid.
+    """
+    return read_manifest(shipped_folder() / name)
 
 
 def find_bundle(name_or_folder: str | Path) -> Bundle:

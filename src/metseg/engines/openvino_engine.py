@@ -14,7 +14,7 @@ from metseg.core.volume import ProbabilityMap
 from metseg.engines.base import ModelCard
 from metseg.engines.brain_mask import brain_region
 from metseg.engines.bundle import Bundle
-from metseg.engines.catalogue import DEFAULT_BUNDLE, find_bundle
+from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
 from metseg.engines.manifest import Tiling
 from metseg.engines.openvino_network import OpenVinoNetwork, Runtime
 from metseg.engines.skull import SkullStripper
@@ -114,10 +114,11 @@ class OpenVinoEngine:
 
 
 def load_openvino_engine(model: str | None, *, threads: int | None, device: str) -> OpenVinoEngine:
-    """The engine with a bundle, by name or folder; None for the one that metseg uses by default.
+    """The engine with a bundle, by name or folder; None for the one that ships for MR.
 
     Raises:
         ModelError: the bundle is missing, broken or foreign.
         ConfigError: there is no such device.
     """
-    return OpenVinoEngine(find_bundle(DEFAULT_BUNDLE if model is None else model), threads=threads, device=device)
+    bundle = find_bundle(DEFAULT_BUNDLES["MR"] if model is None else model)
+    return OpenVinoEngine(bundle, threads=threads, device=device)

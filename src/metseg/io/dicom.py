@@ -14,12 +14,12 @@ from typing import Final, Literal
 
 from metseg.core.errors import InputError
 from metseg.core.volume import Volume
-from metseg.io.dicom_choice import choose_series
+from metseg.io.dicom_choice import choose_modality, choose_series
 from metseg.io.dicom_frames import Frame, contrast_given
 from metseg.io.dicom_geometry import lay_out
 from metseg.io.dicom_headers import scan_headers
 from metseg.io.dicom_pixels import PixelReader, read_array
-from metseg.io.dicom_series import find_candidates
+from metseg.io.dicom_series import Candidate, find_candidates
 from metseg.io.dicom_slices import one_frame_a_position
 from metseg.io.dicom_values import number_of, quiet, texts_of, value_of
 from metseg.io.image_checks import checked_volume
@@ -71,14 +71,7 @@ def read_dicom(
             ``docs/reference/dicom-intake.md`` for each finding.
     """
     with quiet():
-        scan = scan_headers(paths)
-        candidates, not_images = find_candidates(scan.headers)
-        ignored = scan.ignored + not_images
-        if not candidates:
-            raise InputError(
-                f"There is no MR or CT image among the {sum(ignored.values())} files{_listed(ignored, ': ')}.",
-                hint="Give the folder that holds the DICOM files of one study.",
-            )
+        candidates, ignored = _candidates(paths)
         chosen, choice_notes = choose_series(candidates, modality)
         reader = PixelReader(chosen.modality)
         frames, slice_notes = one_frame_a_position(chosen, reader.read)
@@ -92,6 +85,29 @@ def read_dicom(
         notes = (*choice_notes, *passed_over, *slice_notes, *layout.notes)
         notes += (*reader.notes(), *_scale_notes(frames), *value_notes)
         return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used)
+
+
+def modality_of_files(paths: Sequence[Path]) -> Literal["MR", "CT"]:
+    """The modality to segment out of the files of a study: ``choose_modality``.
+
+    Raises:
+        InputError: no image, or several patients.
+    """
+    with quiet():
+        return choose_modality(_candidates(paths)[0])
+
+
+def _candidates(paths: Sequence[Path]) -> tuple[list[Candidate], Counter[str]]:
+    """The image series, at least one, and how many files of which kind were passed over."""
+    scan = scan_headers(paths)
+    candidates, not_images = find_candidates(scan.headers)
+    ignored = scan.ignored + not_images
+    if not candidates:
+        raise InputError(
+            f"There is no MR or CT image among the {sum(ignored.values())} files{_listed(ignored, ': ')}.",
+            hint="Give the folder that holds the DICOM files of one study.",
+        )
+    return candidates, ignored
 
 
 def _listed(ignored: Counter[str], start: str = "") -> str:

@@ -52,6 +52,12 @@ class Ranked:
         return self.points, slices, -self.candidate.spacing_mm, -(number if number is not None else 10**10)
 
 
+def choose_modality(candidates: Sequence[Candidate]) -> Literal["MR", "CT"]:
+    """MR where there is a volume of it, or no CT; else CT: MR shows metastases better."""
+    volumes = [candidate for candidate in candidates if len(candidate.positions_mm) >= MIN_SLICES] or candidates
+    return "MR" if any(candidate.modality == "MR" for candidate in volumes) else "CT"
+
+
 def choose_series(
     candidates: Sequence[Candidate], modality: Literal["MR", "CT"] | None
 ) -> tuple[Candidate, tuple[str, ...]]:

@@ -41,7 +41,7 @@ def read_study(
         raise ConfigError("No sequence is wanted.", hint="Name the sequences in the model's description.")
     if case_input.sequences is not None:
         images, notes = _read_named(case_input, sequences, modality, limits)
-    elif case_input.kind == "dicom" or (case_input.kind == "zip" and not case_input.members):
+    elif is_dicom_case(case_input):
         images, notes = {sequences[0]: _read_dicom_case(case_input, modality, limits)}, ()
     else:
         images, notes = _read_channels(case_input, sequences, limits)
@@ -61,11 +61,37 @@ def read_image(path: Path, modality: Modality | None = None, limits: Limits = DE
     cases = find_sources([path])
     if len(cases) != 1 or len(cases[0].channels) > 1:
         raise InputError(f"{shown_name(path)} holds several images, but one is wanted.", hint="Name the file to read.")
-    if cases[0].kind == "dicom" or (cases[0].kind == "zip" and not cases[0].members):
+    if is_dicom_case(cases[0]):
         return _read_dicom_case(cases[0], modality, limits)
-    with _image_files(cases[0], limits) as files:
+    return first_image(cases[0], limits)
+
+
+def is_dicom_case(case_input: CaseInput) -> bool:
+    """Whether the case, whose sequences are not named, is made of DICOM files, zipped or not."""
+    return case_input.kind == "dicom" or (case_input.kind == "zip" and not case_input.members)
+
+
+def first_image(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
+    """The first image of a case that is made of image files, zipped or not.
+
+    Raises:
+        InputError: it is refused.
+    """
+    with _image_files(case_input, limits) as files:
         (file, name) = files[0]
         return _read_file(file, limits, name)
+
+
+def dicom_modality(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Modality:
+    """The modality of a case of DICOM files, by their headers; where there are volumes of both, MR.
+
+    Raises:
+        InputError: no image among the files, or those of several patients.
+    """
+    from metseg.io.dicom import modality_of_files
+
+    with _dicom_files(case_input, limits) as files:
+        return modality_of_files(files)
 
 
 def _read_file(path: Path, limits: Limits, name: str) -> ImageFile:
@@ -126,9 +152,9 @@ def _image_files(case_input: CaseInput, limits: Limits) -> Iterator[list[tuple[P
         yield [(files[member], f"image {n} of the zip") for member, n in zip(case_input.members, numbers)]
 
 
-def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: Limits) -> ImageFile:
-    from metseg.io.dicom import read_dicom
-
+@contextmanager
+def _dicom_files(case_input: CaseInput, limits: Limits) -> Iterator[list[Path]]:
+    """The DICOM files of a case, unpacked for as long as the block lasts where they are zipped."""
     path = case_input.files[0]
     is_zip = case_input.kind == "zip"
 
@@ -139,6 +165,13 @@ def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: L
         files = [file for file in unzipped.values() if is_dicom(file)] if is_zip else list(case_input.files)
         if not files:
             raise InputError(f"There is no image in {shown_name(path)}.", hint=f"Give {FORMATS}.")
+        yield files
+
+
+def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: Limits) -> ImageFile:
+    from metseg.io.dicom import read_dicom
+
+    with _dicom_files(case_input, limits) as files:
         image = read_dicom(files, modality=modality, limits=limits)
     return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom")
 

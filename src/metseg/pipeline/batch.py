@@ -9,9 +9,9 @@ from time import perf_counter
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import exit_code, explained
 from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
 from metseg.pipeline.case import run_case
+from metseg.pipeline.models import EngineOf
 from metseg.pipeline.outcome import CaseOutcome
 
 _LOG = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ OnOutcome = Callable[[CaseOutcome], None]
 def run_batch(
     inputs: Sequence[CaseInput],
     out: Path,
-    engine: Engine,
+    engine_of: EngineOf,
     options: SegmentOptions,
     *,
     force: bool = False,
@@ -33,7 +33,7 @@ def run_batch(
     Args:
         inputs: the cases, in order.
         out: the output folder.
-        engine: a loaded model.
+        engine_of: gives the loaded model for a case.
         options: for all cases.
         force: do finished cases again.
         progress: 0 … 1 over all cases; what it says begins with the case's name.
@@ -45,7 +45,7 @@ def run_batch(
     outcomes = []
     for index, case_input in enumerate(inputs):
         own = part_of(_named(progress, case_input.case), index / len(inputs), (index + 1) / len(inputs))
-        outcome = _run_safely(case_input, out, engine, options, force=force, progress=own)
+        outcome = _run_safely(case_input, out, engine_of, options, force=force, progress=own)
         on_outcome(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -61,11 +61,12 @@ def _named(progress: Progress, case: str) -> Progress:
 
 
 def _run_safely(
-    case_input: CaseInput, out: Path, engine: Engine, options: SegmentOptions, *, force: bool, progress: Progress
+    case_input: CaseInput, out: Path, engine_of: EngineOf, options: SegmentOptions, *, force: bool, progress: Progress
 ) -> CaseOutcome:
     start = perf_counter()
     try:
-        return run_case(case_input, out, engine, options, force=force, progress=progress)
+        progress(0.0, 1.0, "choosing the model")
+        return run_case(case_input, out, engine_of(case_input), options, force=force, progress=progress)
     except Exception as error:  # noqa: BLE001  # the next case must run whatever this one met
         _LOG.debug("case %s failed", case_input.case, exc_info=True)
         return _failure(case_input.case, error, perf_counter() - start)

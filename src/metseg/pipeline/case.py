@@ -107,6 +107,7 @@ def _outcome(state: State, folder: Path, manifest: dict[str, Any], seconds: floa
         state=state,
         seconds=seconds,
         folder=folder,
+        model=f"{manifest['model']['name']} {manifest['model']['version']}",
         report=None if first is None else folder / first,
         lesions=int(manifest["lesions"]["count"]),
         volume_mm3=float(manifest["lesions"]["volume_mm3"]),

@@ -87,7 +87,7 @@ def _is_no_ct(facts: IntensityFacts, declared: str) -> bool:
 def _doubts(study: Study, card: ModelCard) -> Iterator[str]:
     """Reasons to read the result with care."""
     headers = study.source.headers
-    if "t1c" in card.sequences and headers.get("ContrastBolusAgent") == "absent":
+    if {"t1c", "ct"} & set(card.sequences) and headers.get("ContrastBolusAgent") == "absent":
         yield "The header names no contrast agent; the model needs a contrast-enhanced image."
     stripped = {"yes": True, "no": False}.get(card.skull_stripped)
     if stripped is not None and study.skull_stripped not in (None, stripped):

@@ -60,6 +60,11 @@ class IntensityFacts:
         return None
 
     @property
+    def is_ct(self) -> bool:
+        """CT, in whatever units, with its skull or without."""
+        return self.looks_like is not None or (self.minimum <= -500 and self.air >= 0.02 and self.soft >= 0.03)
+
+    @property
     def is_label_map(self) -> bool:
         """Few whole numbers, or many in flat patches (``flat`` of 8-bit MR is up to 0.18, of atlases over 0.8)."""
         return self.distinct is not None or self.flat > 0.6

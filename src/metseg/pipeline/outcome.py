@@ -16,6 +16,7 @@ class CaseOutcome:
         state: ``"done"``, ``"skipped"`` (a finished result was there) or ``"failed"``.
         seconds: how long it took.
         folder: of the result; None if it failed.
+        model: name and version of what made it; None if it failed.
         report: what to open first: the report, or else the preview; None where there is neither.
         lesions: number of lesions; None if it failed.
         volume_mm3: of all lesions; None if it failed.
@@ -30,6 +31,7 @@ class CaseOutcome:
     state: State
     seconds: float
     folder: Path | None = None
+    model: str | None = None
     report: Path | None = None
     lesions: int | None = None
     volume_mm3: float | None = None
@@ -46,6 +48,7 @@ class CaseOutcome:
             "state": self.state,
             "seconds": round(self.seconds, 2),
             "folder": None if self.folder is None else str(self.folder),
+            "model": self.model,
             "report": None if self.report is None else str(self.report),
             "lesions": self.lesions,
             "volume_mm3": self.volume_mm3,

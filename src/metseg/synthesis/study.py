@@ -129,7 +129,7 @@ def make_study(seed: int, number: int, host: Host, modality: Modality) -> Synthe
     content = draw_content(streams[1], host, placement, ContentOptions(like_patients=True))
     protocol = draw_ct_protocol(streams[2]) if modality == "ct" else draw_mr_protocol(streams[2])
     acquisition = Acquisition.of(shape, protocol)
-    skull = "stripped" if not isinstance(host, LabelHost) else _skull(streams[2], modality)
+    skull = "stripped" if not isinstance(host, LabelHost) else draw_skull(streams[2], modality)
     kept = _kept(streams[2], host, content, skull)
     images = {}
     for sequence, rng in zip(SEQUENCES[modality], streams[3].spawn(len(SEQUENCES[modality])), strict=True):
@@ -143,7 +143,8 @@ def make_study(seed: int, number: int, host: Host, modality: Modality) -> Synthe
     return SyntheticStudy(images, labels, instances, lesions, Made(host.name, protocol, skull))
 
 
-def _skull(rng: np.random.Generator, modality: Modality) -> str:
+def draw_skull(rng: np.random.Generator, modality: Modality) -> str:
+    """``"kept"``, ``"stripped"`` or ``"badly stripped"``; CT keeps it."""
     return "kept" if modality == "ct" else str(rng.choice(("kept", "stripped", "badly stripped"), p=(0.5, 0.38, 0.12)))
 
 
