@@ -76,6 +76,17 @@ def test_it_segments_the_inputs_into_the_results(checkout, tmp_path):
     assert run.stdout.splitlines() == ["segment", inputs, "-o", results, "--threads", "2"]
 
 
+def test_a_model_of_nnunet_beside_it_is_imported_and_used(checkout):
+    (checkout.path / "nnUNet_results").mkdir()
+    run = checkout.run("--threads", "2")
+    assert run.returncode == 0, run.stderr
+    here, name = str(checkout.path), "nnunet_results"
+    assert run.stdout.splitlines() == [
+        "models", "import", f"{here}/nnUNet_results", "-o", f"{here}/_models", "--name", name, "--force", "--quiet",
+        "segment", f"{here}/_inputs", "-o", f"{here}/_results", "--model", f"{here}/_models/{name}", "--threads", "2",
+    ]  # fmt: skip
+
+
 def test_it_installs_the_base_with_the_constraints(checkout):
     checkout.run()
     (line,) = [line for line in (checkout.path / "log").read_text().splitlines() if line.startswith("pip")]

@@ -55,11 +55,15 @@ def _describe(bundle: "Bundle") -> dict[str, Any]:
     }
 
 
+def _threshold(point: dict[str, Any]) -> str:
+    return "as the model decides" if point["threshold"] is None else f"{point['threshold']:g}"
+
+
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{name} {version}" for name, version in found["versions"].items()]
     lines += ["", f"engines: {', '.join(found['engines'])}"]
     for model in found["models"]:
-        points = ", ".join(f"{name} {point['threshold']:g}" for name, point in model["operating_points"].items())
+        points = ", ".join(f"{name} {_threshold(point)}" for name, point in model["operating_points"].items())
         lines.append(
             f"model: {model['name']} {model['version']} ({model['modality']}: {', '.join(model['sequences'])}; "
             f"{model['size_mb']} MB; operating points {points}; default {model['default_operating_point']})"

@@ -9,6 +9,7 @@ from metseg.cli.compare import compare_command
 from metseg.cli.demo import demo_command
 from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
+from metseg.cli.models import models_app
 from metseg.cli.segment import segment_command
 from metseg.cli.synthesise import synthesise_command
 
@@ -24,6 +25,7 @@ app.command("demo", no_args_is_help=True)(demo_command)
 app.command("evaluate", no_args_is_help=True)(evaluate_command)
 app.command("compare", no_args_is_help=True)(compare_command)
 app.command("synthesise", no_args_is_help=True)(synthesise_command)
+app.add_typer(models_app)
 app.command("info")(info_command)
 
 

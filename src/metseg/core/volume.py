@@ -76,6 +76,7 @@ class ProbabilityMap:
         array: (class, i, j, k), float32, finite, in [0, 1].
         grid: where the voxels lie (the model's grid, not necessarily the study's).
         classes: name of each class along the first axis, background left out.
+        decision: the model's own labels, on the study's grid, where it decides by more than a threshold.
 
     Raises:
         InputError: shapes that disagree, or another type than float32. The range is checked by
@@ -85,6 +86,7 @@ class ProbabilityMap:
     array: NDArray[np.float32]
     grid: Grid
     classes: tuple[str, ...]
+    decision: "LabelMap | None" = None
 
     def __post_init__(self) -> None:
         if self.array.shape != (len(self.classes), *self.grid.shape):

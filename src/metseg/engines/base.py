@@ -19,13 +19,13 @@ class OperatingPoint(Options):
     """What makes lesions of probabilities.
 
     Args:
-        threshold: at or above it a voxel is lesion.
+        threshold: at or above it a voxel is lesion; None: where the model itself decides so, for models that do.
         min_confidence: components whose confidence (95th percentile of their voxels' probability, calibrated where the
             model says how) lies below it are dropped: a low threshold outlines well, a high confidence keeps false
             components out.
     """
 
-    threshold: Probability
+    threshold: Probability | None
     min_confidence: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
@@ -58,6 +58,7 @@ class ModelCard(Options):
         sequences: needed, in the model's order.
         spacing_mm: of the model's grid; None where it works on the study's.
         labels: what the values of its segmentations mean; each is a class of its probability maps.
+        lesion: values that are part of a lesion; oedema, for one, is not.
         skull_stripped: which studies it takes.
         operating_points: by name.
         default_operating_point: one of those names.
@@ -73,6 +74,7 @@ class ModelCard(Options):
     sequences: tuple[str, ...]
     spacing_mm: tuple[float, float, float] | None
     labels: Mapping[int, str]
+    lesion: tuple[int, ...] = (1,)
     skull_stripped: SkullStripped
     operating_points: Mapping[str, OperatingPoint]
     default_operating_point: str

@@ -47,6 +47,7 @@ class Bundle:
             sequences=it.sequences,
             spacing_mm=it.spacing_mm,
             labels=it.labels,
+            lesion=it.lesion,
             skull_stripped=it.skull_stripped,
             operating_points=it.operating_points,
             default_operating_point=it.default_operating_point,

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from metseg.core.options import Options
 from metseg.core.study import Modality
 from metseg.engines.base import Calibration, OperatingPoint, Probability, SkullStripped
+from metseg.engines.nnunet.stage import NnunetModel
 from metseg.preprocess.resample import Millimetres, Resample
 from metseg.preprocess.steps import AnyStep
 
@@ -109,14 +110,16 @@ class BundleManifest(Options):
         version: of the model.
         modality: ``"MR"`` or ``"CT"``.
         sequences: the network's input channels, in order.
-        spacing_mm: of the model's grid; agrees with a ``resample`` step.
+        spacing_mm: of the model's grid; agrees with a ``resample`` step. None: slices stay as far apart as they are.
         skull_stripped: which studies it takes.
         labels: name of each value of its segmentations; each is an output.
+        lesion: values that are part of a lesion.
         outputs: name of each output channel of the network, in order; probabilities (the sigmoid is in the graph).
         brain_mask: None (or false) for no masking; true for the defaults.
         brain_finder: None where the network takes heads as they are.
         architecture: None where nobody needs to rebuild the network.
         preprocessing: ordered steps.
+        nnunet: what an nnU-Net model does instead of those steps and one network; None for others.
         tiling: how large volumes are cut.
         mirror_axes: of the model's grid; each pass is the mean with those of the image mirrored along them, and along
             all of them together (2 passes for one axis, 4 for two).
@@ -136,14 +139,16 @@ class BundleManifest(Options):
     version: Annotated[str, Field(min_length=1)]
     modality: Modality
     sequences: Annotated[tuple[Sequence, ...], Field(min_length=1)]
-    spacing_mm: tuple[Millimetres, Millimetres, Millimetres]
+    spacing_mm: tuple[Millimetres, Millimetres, Millimetres] | None
     skull_stripped: SkullStripped = "either"
     labels: Annotated[Mapping[Annotated[int, Field(ge=1, le=255)], str], Field(min_length=1)]
+    lesion: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
     brain_mask: BrainMask | None = None
     brain_finder: BrainFinder | None = None
     architecture: Architecture | None = None
     preprocessing: tuple[AnyStep, ...]
+    nnunet: NnunetModel | None = None
     tiling: Tiling = Tiling()
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     operating_points: Mapping[str, MeasuredPoint]
@@ -180,6 +185,8 @@ class BundleManifest(Options):
             raise ValueError(f"labels name {', '.join(missing)}, which outputs lack")
         if self.brain_mask and self.brain_mask.output not in set(self.outputs) - set(self.labels.values()):
             raise ValueError(f"brain_mask needs an output {self.brain_mask.output!r} that is no label")
+        if stray := sorted(set(self.lesion) - set(self.labels)):
+            raise ValueError(f"lesion names the value {stray[0]}, which labels lack")
         if self.default_operating_point not in self.operating_points:
             raise ValueError(f"default_operating_point {self.default_operating_point!r} is not in operating_points")
         if ("ct" in self.sequences) != (self.modality == "CT") or (self.modality == "CT" and len(self.sequences) > 1):

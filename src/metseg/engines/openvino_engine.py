@@ -16,6 +16,7 @@ from metseg.engines.brain_mask import brain_region
 from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
 from metseg.engines.manifest import Tiling
+from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.engines.openvino_network import OpenVinoNetwork, Runtime
 from metseg.engines.skull import SkullStripper
 from metseg.engines.tiling import tiles
@@ -113,7 +114,7 @@ class OpenVinoEngine:
             array[manifest.outputs.index(name)] *= region
 
 
-def load_openvino_engine(model: str | None, *, threads: int | None, device: str) -> OpenVinoEngine:
+def load_openvino_engine(model: str | None, *, threads: int | None, device: str) -> OpenVinoEngine | NnunetEngine:
     """The engine with a bundle, by name or folder; None for the one that ships for MR.
 
     Raises:
@@ -121,4 +122,5 @@ def load_openvino_engine(model: str | None, *, threads: int | None, device: str)
         ConfigError: there is no such device.
     """
     bundle = find_bundle(DEFAULT_BUNDLES["MR"] if model is None else model)
-    return OpenVinoEngine(bundle, threads=threads, device=device)
+    kind = OpenVinoEngine if bundle.manifest.nnunet is None else NnunetEngine
+    return kind(bundle, threads=threads, device=device)

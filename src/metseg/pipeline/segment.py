@@ -57,11 +57,13 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         warnings += check_brain(probability)
     with _timed(timings, "label"):
         progress(0.85, 1.0, "labelling")
-        labels, instances = _label(probability, study, rule.threshold, options.min_volume_mm3)
+        labels = _label(probability, study, rule, engine)
+        instances = _instances(labels, engine.card, options.min_volume_mm3)
     with _timed(timings, "measure"):
         progress(0.92, 1.0, "measuring")
         instances, lesions = confident_lesions(instances, probability, engine.card, rule)
-        segmentation = LabelMap(np.where(instances.array > 0, labels.array, np.uint8(0)), study.grid, labels.labels)
+        dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
+        segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
         wanted = "probability" in options.formats
         full = probability_on_grid(probability, study.grid, LESION) if wanted else None
     progress(1.0, 1.0, "measuring")
@@ -157,12 +159,20 @@ def _predict(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap
     return probability
 
 
-def _label(
-    probability: ProbabilityMap, study: Study, threshold: float, min_volume_mm3: float
-) -> tuple[LabelMap, LabelMap]:
-    """Segmentation, and instances but the smallest, on the study's grid."""
-    segmentation = labels_on_grid(probability, study.grid, threshold, LESION)
-    instances = label_instances(segmentation.array > 0)
+def _label(probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine) -> LabelMap:
+    """Segmentation on the study's grid: by a threshold of the lesion's probability, or as the model decides."""
+    if rule.threshold is not None:
+        found = labels_on_grid(probability, study.grid, rule.threshold, LESION)
+        value = engine.card.lesion[0]
+        return LabelMap(found.array * np.uint8(value), study.grid, {value: LESION})
+    if probability.decision is None:
+        raise InferenceError(f"The engine {engine.name} decided nothing, but its operating point has no threshold.")
+    return probability.decision
+
+
+def _instances(labels: LabelMap, card: ModelCard, min_volume_mm3: float) -> LabelMap:
+    """One number a lesion, but for the smallest."""
+    instances = label_instances(np.isin(labels.array, card.lesion))
     if min_volume_mm3 > 0:
-        instances = drop_small(instances, study.grid, min_volume_mm3)
-    return segmentation, LabelMap(instances, study.grid)
+        instances = drop_small(instances, labels.grid, min_volume_mm3)
+    return LabelMap(instances, labels.grid)

@@ -1,9 +1,9 @@
 """Turn the voxel axes to the nearest of RAS: exact, no interpolation."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 
 from metseg.core.grid import Grid
@@ -38,3 +38,9 @@ class Reorient(Options):
         lead = array.ndim - 3
         moved = array.transpose(*range(lead), *(lead + axis for axis in order))
         return np.ascontiguousarray(np.flip(moved, tuple(lead + axis for axis in flipped))), turned
+
+
+def turned_back(array: Shaped[np.ndarray, "i j k"], grid: Grid) -> NDArray[Any]:
+    """What ``Reorient`` made of an image on ``grid``, or labels found there, as it was before."""
+    _, order, flipped = ras_grid(grid)
+    return np.ascontiguousarray(np.flip(array, flipped).transpose(np.argsort(order)))

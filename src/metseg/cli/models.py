@@ -1,0 +1,155 @@
+"""``metseg models``: import nnU-Net's, list, show and verify bundles."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metseg.cli import options as shared
+from metseg.cli.console import print_json, reported
+
+if TYPE_CHECKING:
+    from metseg.engines.bundle import Bundle
+
+models_app = typer.Typer(
+    name="models", help="Import models of nnU-Net; list, show and verify models.", no_args_is_help=True
+)
+NameArgument = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="A model that ships, or a bundle's folder.")]
+
+
+@models_app.command("import", no_args_is_help=True)
+def import_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="nnUNet_results, a data set's folder in it, or a trained folder.")
+    ],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The bundle goes to FOLDER/<name>/.")],
+    name: Annotated[str | None, typer.Option("--name", help="Of the bundle.")] = None,
+    configuration: Annotated[
+        str | None,
+        typer.Option("--configuration", "-c", help="3d_fullres, 3d_cascade_fullres …; the best if left out."),
+    ] = None,
+    folds: Annotated[str | None, typer.Option("--folds", metavar="LIST", help="0,1,2 …; all if left out.")] = None,
+    sequences: Annotated[
+        str | None, typer.Option("--sequences", metavar="LIST", help="What each channel is: t1c,t1n,t2f,t2w or ct.")
+    ] = None,
+    lesion: Annotated[
+        str | None, typer.Option("--lesion", metavar="LIST", help="Names of the labels that make a lesion.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Of the weights.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that came of other files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: shared.JsonOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Convert a model that nnU-Net v2 trained, with all folds, and both stages of a cascade.
+
+    The folder is only read, and nothing in it is run. What was imported before is left as it is.
+    """
+    with reported(as_json=as_json, debug=debug):
+        from metseg.io.nnunet_import import Wishes, bundle_name, import_nnunet
+        from metseg.io.output_folder import make_output_folder
+
+        wishes = Wishes(name, configuration, _listed(folds), _listed(sequences), _listed(lesion), licence)
+        target = out / bundle_name(source, wishes)
+        make_output_folder(out)
+        bundle = import_nnunet(source, target, wishes, replace=force)
+        if as_json:
+            print_json(described(bundle))
+        elif not quiet:
+            typer.echo("\n".join([*_lines(bundle), f"Use it: metseg segment … --model {target}"]))
+
+
+@models_app.command("list")
+def list_command(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Bundles in it, beside those that ship.")
+    ] = None,
+    *,
+    as_json: shared.JsonOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """List the models that ship, and those in a folder."""
+    with reported(as_json=as_json, debug=debug):
+        from metseg.engines.catalogue import list_bundles
+
+        bundles = [*list_bundles(), *(list_bundles(folder) if folder else ())]
+        if as_json:
+            print_json({"models": [described(bundle) for bundle in bundles]})
+        else:
+            typer.echo("\n".join(_title(bundle) for bundle in bundles))
+
+
+@models_app.command("show", no_args_is_help=True)
+def show_command(model: NameArgument, *, as_json: shared.JsonOption = False, debug: shared.DebugOption = False) -> None:
+    """Show what a model says of itself."""
+    with reported(as_json=as_json, debug=debug):
+        from metseg.engines.catalogue import find_bundle
+
+        bundle = find_bundle(model)
+        if as_json:
+            print_json(bundle.manifest.model_dump(mode="json"))
+        else:
+            typer.echo("\n".join(_lines(bundle)))
+
+
+@models_app.command("verify", no_args_is_help=True)
+def verify_command(
+    model: NameArgument, *, as_json: shared.JsonOption = False, debug: shared.DebugOption = False
+) -> None:
+    """Check every file of a model against its hash."""
+    with reported(as_json=as_json, debug=debug):
+        from metseg.engines.catalogue import find_bundle
+
+        bundle = find_bundle(model)
+        if as_json:
+            print_json({"name": bundle.name, "sha256": bundle.sha256, "files": len(bundle.manifest.files)})
+        else:
+            count = len(bundle.manifest.files)
+            typer.echo(f"{bundle.name}: all {count} files are as model.json says. SHA-256 {bundle.sha256}")
+
+
+def described(bundle: "Bundle") -> dict[str, Any]:
+    """A bundle in short, as plain data."""
+    card = bundle.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.sha256,
+        "folder": str(bundle.folder),
+        "modality": card.modality,
+        "sequences": list(card.sequences),
+        "labels": {str(value): name for value, name in card.labels.items()},
+        "lesion": list(card.lesion),
+        "stages": [stage.name for stage in bundle.manifest.nnunet.stages] if bundle.manifest.nnunet else [],
+        "size_mb": round(sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6, 2),
+    }
+
+
+def _title(bundle: "Bundle") -> str:
+    card = bundle.card
+    return f"{card.name} {card.version} ({card.modality}: {', '.join(card.sequences)})"
+
+
+def _lines(bundle: "Bundle") -> list[str]:
+    it, card = bundle.manifest, bundle.card
+    lines = [_title(bundle), f"folder: {bundle.folder}", f"intended use: {card.intended_use}"]
+    for value, label in card.labels.items():
+        lines.append(f"label {value}: {label}{'' if value in card.lesion else ', no lesion'}")
+    if it.nnunet:
+        stages = "; ".join(f"{stage.name}, {len(stage.weights)} folds" for stage in it.nnunet.stages)
+        lines.append(f"nnU-Net: {stages}")
+    lines += [f"operating point {name}: {_point(point.model_dump())}" for name, point in it.operating_points.items()]
+    lines += [f"limit: {limit}" for limit in card.limits]
+    return [*lines, f"licence: {it.licence}"]
+
+
+def _point(point: dict[str, Any]) -> str:
+    if point["threshold"] is None:
+        return "as the model decides"
+    least = f", smallest confidence {point['min_confidence']:g}" if point["min_confidence"] else ""
+    return f"threshold {point['threshold']:g}{least}"
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())

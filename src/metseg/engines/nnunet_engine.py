@@ -1,0 +1,132 @@
+"""nnU-Net models on OpenVINO, without torch: from a study to its labels, just as nnU-Net would give them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.errors import InputError, ModelError
+from metseg.core.grid import Grid
+from metseg.core.progress import Progress, no_progress
+from metseg.core.study import Study
+from metseg.core.volume import LabelMap, ProbabilityMap
+from metseg.engines.base import ModelCard
+from metseg.engines.bundle import Bundle
+from metseg.engines.nnunet.cascade import Outcome, Running, run_model
+from metseg.engines.nnunet.predictor import Weights
+from metseg.engines.nnunet.prepare import stacked
+from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.engines.openvino_network import Runtime
+from metseg.preprocess.reorient import Reorient, turned_back
+
+LESION: Final = "lesion"
+
+
+class NnunetEngine:
+    """Runs a bundle that ``metseg models import`` made of an nnU-Net model.
+
+    Args:
+        bundle: its manifest has a section ``nnunet``.
+        threads: at most so many CPU threads; None for as many as there are cores.
+        device: as OpenVINO spells it, in any case.
+        mirror: whether passes are mirrored along the axes that the training allowed; nnU-Net does by default.
+        cache: folder where compiled networks may be kept; None for none.
+
+    Raises:
+        ModelError: the bundle is no nnU-Net model.
+        ConfigError: there is no such device.
+    """
+
+    name: Final = "openvino"
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        device: str = "cpu",
+        mirror: bool = True,
+        cache: Path | None = None,
+    ) -> None:
+        if bundle.manifest.nnunet is None:
+            raise ModelError(f"Bundle {bundle.name} is no nnU-Net model.")
+        self.bundle = bundle
+        self.card: ModelCard = bundle.card
+        self.model: NnunetModel = bundle.manifest.nnunet
+        self._running = Running(Runtime.on(device, threads, cache), self._folds, mirror)
+
+    def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
+        """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
+
+        Raises:
+            InputError: the study lacks a sequence.
+            InferenceError: the images are empty, or the network failed.
+            ModelError: weights that are not the network's.
+        """
+        if missing := [name for name in self.card.sequences if name not in study.images]:
+            raise InputError(f"Study {study.case} lacks {', '.join(missing)}, which {self.card.name} needs.")
+        progress(0, 1, "preprocessing")
+        channels, turned = self._channels(study)
+        axes = self.model.axes
+        i, j, k = (turned.spacing_mm[axis] for axis in axes)
+        outcome = run_model(self.model, channels, (i, j, k), self._running, progress)
+        labels = outcome.labels.transpose(np.argsort(axes))
+        if self.model.canonical:
+            labels = turned_back(labels, study.grid)
+        progress(1, 1, "network")
+        decision = LabelMap(np.ascontiguousarray(labels), study.grid, dict(self.card.labels))
+        array, classes = _probabilities(outcome.logits, self.model, self.card)
+        return ProbabilityMap(array, _stage_grid(turned, axes, outcome), classes, decision)
+
+    def _channels(self, study: Study) -> tuple[NDArray[np.float32], Grid]:
+        """The images as the model wants them, and their grid before its axes were put in the model's order."""
+        images: dict[str, NDArray[np.generic]] = {}
+        grid = study.grid
+        for name in self.card.sequences:
+            array = np.asarray(study.images[name].array, dtype=np.float32)
+            images[name], grid = Reorient().apply(array, study.grid) if self.model.canonical else (array, study.grid)
+        return stacked(images, self.card.sequences, self.model.axes), grid
+
+    def _folds(self, stage: Stage) -> Iterable[Weights]:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        for name in stage.weights:
+            path = self.bundle.path(name)
+            try:
+                yield load_file(path)
+            except SafetensorError as error:
+                raise ModelError(f"{name} of bundle {self.bundle.name} cannot be read.") from error
+
+
+def _probabilities(
+    logits: NDArray[np.float32], model: NnunetModel, card: ModelCard
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Of each label or region but the background, and of lesion: (class, i, j, k), and their names."""
+    if model.regions:
+        shares: NDArray[Any] = 1 / (1 + np.exp(-logits))
+    else:
+        shares = np.exp(logits - logits.max(axis=0))
+        shares /= shares.sum(axis=0)
+    own = [n for n, value in enumerate(model.labels) if value in card.labels]
+    lesion = [n for n in own if model.labels[n] in card.lesion]
+    of_lesion = shares[lesion].max(axis=0) if model.regions else shares[lesion].sum(axis=0)
+    names = tuple(card.labels[model.labels[n]] for n in own)
+    if LESION in names:
+        return np.clip(shares[own], 0, 1).astype(np.float32), names
+    array = np.concatenate([shares[own], of_lesion[np.newaxis]])
+    return np.clip(array, 0, 1).astype(np.float32), (*names, LESION)
+
+
+def _stage_grid(image: Grid, axes: tuple[int, int, int], outcome: Outcome) -> Grid:
+    """Where the logits lie: the part of the image that is not empty, outer faces on outer faces."""
+    n_i, n_j, n_k = outcome.logits.shape[1:]
+    before = [part.stop - part.start for part in outcome.box]
+    ratio = np.array(before) / (n_i, n_j, n_k)
+    affine = np.eye(4)
+    affine[:3, :3] = image.affine[:3, axes] * ratio
+    first = np.array([part.start for part in outcome.box]) + ratio / 2 - 0.5
+    affine[:3, 3] = image.affine[:3, axes] @ first + image.affine[:3, 3]
+    return Grid((n_i, n_j, n_k), affine)
