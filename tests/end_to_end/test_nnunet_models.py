@@ -15,6 +15,7 @@ from metseg.core.volume import Volume
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.io.nifti import write_nifti
 from metseg.io.nnunet_import import Wishes, bundle_name, import_nnunet
+from metseg.testing.check_engine import check_engine
 from nnunet_oracle import Oracle, make_weights
 from torch_files import save
 from unit.test_nnunet_graph import PLAIN, expected_logits
@@ -35,13 +36,13 @@ INNER = (slice(1, 17), slice(2, 18), slice(3, 15))
 LABELS = {"background": 0, "core": 1, "oedema": 2}
 
 
-def put(results, configuration="3d_fullres", network=NETWORK, folds=2, *, channels=None, seed=SEED):
+def put(results, configuration="3d_fullres", network=NETWORK, folds=2, *, channels=None, seed=SEED, **changes):
     """A trained folder with weights of our own."""
     path = results / "Dataset007_Mets" / f"nnUNetTrainer__nnUNetPlans__{configuration}"
     path.mkdir(parents=True)
     low = {**PLAN, "spacing": [2.0, 2.0, 2.0]}
     last = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
-    known = {"3d_fullres": PLAN, "3d_lowres": low, "3d_cascade_fullres": last}
+    known = {"3d_fullres": {**PLAN, **changes}, "3d_lowres": low, "3d_cascade_fullres": last}
     (path / "plans.json").write_text(json.dumps({"configurations": known, "transpose_forward": [0, 1, 2]}))
     dataset = {"labels": LABELS, "channel_names": channels or {"0": "T1ce"}}
     (path / "dataset.json").write_text(json.dumps(dataset))
@@ -128,6 +129,13 @@ def test_probabilities_lie_where_the_image_is(results, scan, tmp_path):
     # Voxel (0, 0, 0) of the map is (1, 2, 3) of the image; its axes are k, j, i.
     np.testing.assert_allclose(found.grid.to_world(np.array([[0, 0, 0]])), grid.to_world(np.array([[1, 2, 3]])))
     np.testing.assert_allclose(found.grid.to_world(np.array([[2, 3, 4]])), grid.to_world(np.array([[5, 5, 5]])))
+
+
+def test_it_keeps_the_laws_of_engines(results, tmp_path, phantom):
+    put(results, spacing=[9.0, 7.0, 8.0])
+    engine = NnunetEngine(import_nnunet(results, tmp_path / "mets"), threads=1)
+    found = check_engine(engine, phantom.study)
+    assert found.decision.grid.matches(phantom.study.grid)
 
 
 def test_both_stages_of_a_cascade_come_along(results, scan, tmp_path):

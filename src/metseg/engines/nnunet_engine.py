@@ -55,7 +55,7 @@ class NnunetEngine:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
         self.model: NnunetModel = bundle.manifest.nnunet
-        self._running = Running(Runtime.on(device, threads, cache), self._folds, mirror)
+        self.running = Running(Runtime.on(device, threads, cache), self._folds, mirror)
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
@@ -71,7 +71,7 @@ class NnunetEngine:
         channels, turned = self._channels(study)
         axes = self.model.axes
         i, j, k = (turned.spacing_mm[axis] for axis in axes)
-        outcome = run_model(self.model, channels, (i, j, k), self._running, progress)
+        outcome = run_model(self.model, channels, (i, j, k), self.running, progress)
         labels = outcome.labels.transpose(np.argsort(axes))
         if self.model.canonical:
             labels = turned_back(labels, study.grid)
