@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from metseg.core.errors import InferenceError, ModelError
+from metseg.engines.mirroring import mirrorings
 from metseg.engines.nnunet.cascade import Running, decided, run_model
 from metseg.engines.nnunet.predictor import WindowNetwork, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments
-from metseg.engines.nnunet.windows import importance, mirrorings, windows
+from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
 from nnunet_oracle import Oracle, make_weights
 

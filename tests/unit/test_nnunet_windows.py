@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from metseg.engines.nnunet.windows import importance, mirrorings, padding, window_starts, windows
+from metseg.engines.mirroring import mirrorings
+from metseg.engines.nnunet.windows import importance, padding, window_starts, windows
 
 
 def test_starts_are_evenly_spread():

@@ -6,6 +6,7 @@ import typer
 
 from metseg.cli import options as shared
 from metseg.cli.console import print_json, reported
+from metseg.cli.models import summary, threshold_text
 
 if TYPE_CHECKING:
     from metseg.engines.bundle import Bundle
@@ -43,27 +44,18 @@ def gather() -> dict[str, Any]:
 def _describe(bundle: "Bundle") -> dict[str, Any]:
     card = bundle.card
     return {
-        "name": card.name,
-        "version": card.version,
-        "sha256": card.sha256,
-        "modality": card.modality,
-        "sequences": list(card.sequences),
-        "size_mb": round(sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6, 2),
+        **summary(bundle),
         "operating_points": {name: point.model_dump() for name, point in card.operating_points.items()},
         "default_operating_point": card.default_operating_point,
         "limits": list(card.limits),
     }
 
 
-def _threshold(point: dict[str, Any]) -> str:
-    return "as the model decides" if point["threshold"] is None else f"{point['threshold']:g}"
-
-
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"{name} {version}" for name, version in found["versions"].items()]
     lines += ["", f"engines: {', '.join(found['engines'])}"]
     for model in found["models"]:
-        points = ", ".join(f"{name} {_threshold(point)}" for name, point in model["operating_points"].items())
+        points = ", ".join(f"{name} {threshold_text(point)}" for name, point in model["operating_points"].items())
         lines.append(
             f"model: {model['name']} {model['version']} ({model['modality']}: {', '.join(model['sequences'])}; "
             f"{model['size_mb']} MB; operating points {points}; default {model['default_operating_point']})"

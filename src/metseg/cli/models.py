@@ -109,20 +109,33 @@ def verify_command(
             typer.echo(f"{bundle.name}: all {count} files are as model.json says. SHA-256 {bundle.sha256}")
 
 
-def described(bundle: "Bundle") -> dict[str, Any]:
-    """A bundle in short, as plain data."""
+def summary(bundle: "Bundle") -> dict[str, Any]:
+    """What tells a bundle from others, as plain data."""
     card = bundle.card
     return {
         "name": card.name,
         "version": card.version,
         "sha256": card.sha256,
-        "folder": str(bundle.folder),
         "modality": card.modality,
         "sequences": list(card.sequences),
+        "size_mb": round(sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6, 2),
+    }
+
+
+def threshold_text(point: dict[str, Any]) -> str:
+    """The threshold of an operating point, or what stands for it."""
+    return "as the model decides" if point["threshold"] is None else f"{point['threshold']:g}"
+
+
+def described(bundle: "Bundle") -> dict[str, Any]:
+    """A bundle in short, as plain data."""
+    card = bundle.card
+    return {
+        **summary(bundle),
+        "folder": str(bundle.folder),
         "labels": {str(value): name for value, name in card.labels.items()},
         "lesion": list(card.lesion),
         "stages": [stage.name for stage in bundle.manifest.nnunet.stages] if bundle.manifest.nnunet else [],
-        "size_mb": round(sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file()) / 1e6, 2),
     }
 
 
@@ -146,9 +159,9 @@ def _lines(bundle: "Bundle") -> list[str]:
 
 def _point(point: dict[str, Any]) -> str:
     if point["threshold"] is None:
-        return "as the model decides"
+        return threshold_text(point)
     least = f", smallest confidence {point['min_confidence']:g}" if point["min_confidence"] else ""
-    return f"threshold {point['threshold']:g}{least}"
+    return f"threshold {threshold_text(point)}{least}"
 
 
 def _listed(text: str | None) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """The light engine: a bundle's ONNX network on OpenVINO, without torch."""
 
-from itertools import combinations
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from metseg.engines.brain_mask import brain_region
 from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
 from metseg.engines.manifest import Tiling
+from metseg.engines.mirroring import mirrored_mean
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.engines.openvino_network import OpenVinoNetwork, Runtime
 from metseg.engines.skull import SkullStripper
@@ -82,16 +82,6 @@ class OpenVinoEngine:
         progress(1, 1, "network")
         return ProbabilityMap(array, grid, manifest.outputs)
 
-    def _mirrored_mean(self, channels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mean of the passes that the bundle's ``mirror_axes`` ask for: (channel, i, j, k) to (output, i, j, k)."""
-        axes = self.bundle.manifest.mirror_axes
-        mirrors = [tuple(axis + 1 for axis in some) for n in range(len(axes) + 1) for some in combinations(axes, n)]
-        total = self._network.infer(channels)
-        for mirror in mirrors[1:]:
-            total += np.flip(self._network.infer(np.flip(channels, mirror)), mirror)
-        total /= len(mirrors)
-        return total
-
     def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
         """All passes: (channel, i, j, k) to (output, i, j, k)."""
         multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
@@ -100,7 +90,8 @@ class OpenVinoEngine:
         result = np.empty((len(self.bundle.manifest.outputs), i, j, k), dtype=np.float32)
         for done, tile in enumerate(parts):
             progress((done + 0.5) / (len(parts) + 1), 1, "network")
-            part = self._mirrored_mean(channels[(slice(None), *tile.reads)])
+            image = channels[(slice(None), *tile.reads)]
+            part = mirrored_mean(self._network.infer, image, self.bundle.manifest.mirror_axes)
             result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
         return result
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metseg.core.errors import ModelError
+from metseg.engines.nnunet.unet_graph import once
 from metseg.io.nnunet_plans import Plans
 from metseg.io.torch_file import read_torch_file
 
@@ -22,7 +23,6 @@ CHECKPOINTS: Final = ("checkpoint_final.pth", "checkpoint_best.pth")
 # What a user who names none wants: the last stage of a cascade, or else the finest network.
 PREFERRED: Final = ("3d_cascade_fullres", "3d_fullres", "3d_lowres", "2d")
 _LARGEST_JSON: Final = 64 << 20
-_TWICE: Final = ("decoder.encoder.", ".all_modules.")  # torch holds weights of shared layers under these names too
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     init = content.get("init_args", {}) if isinstance(content, Mapping) else {}
     if not isinstance(weights, Mapping) or not all(isinstance(w, np.ndarray) for w in weights.values()):
         raise ModelError(f"{path.parent.name}/{path.name} is no checkpoint of nnU-Net: it has no network_weights.")
-    own = {str(name): np.asarray(w) for name, w in weights.items() if not any(part in name for part in _TWICE)}
+    own = once({str(name): np.asarray(w) for name, w in weights.items()})
     axes = content.get("inference_allowed_mirroring_axes") or ()
     return Checkpoint(
         {name: w.astype(np.float32) if w.dtype.kind == "f" else w for name, w in own.items()},

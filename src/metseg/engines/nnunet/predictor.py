@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
 from metseg.core.progress import Progress, no_progress
+from metseg.engines.mirroring import mirrored_mean
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
-from metseg.engines.nnunet.windows import importance, mirrorings, padding, windows
+from metseg.engines.nnunet.windows import importance, padding, windows
 from metseg.engines.openvino_network import Runtime
 
 Weights = Mapping[str, NDArray[Any]]
@@ -46,15 +47,6 @@ class WindowNetwork:
                 hint="If memory ran out, use fewer threads or a machine with more memory.",
             ) from error
         return np.array(results[0][0], dtype=np.float32)
-
-    def mirrored(self, image: Float[np.ndarray, "channel ..."], axes: tuple[int, ...]) -> NDArray[np.float32]:
-        """The mean of the passes over the image mirrored along all sets of the axes."""
-        sets = [tuple(axis + 1 for axis in some) for some in mirrorings(axes)]
-        total = self.logits(image)
-        for some in sets[1:]:
-            total += np.flip(self.logits(np.flip(image, some)), some)
-        total /= len(sets)
-        return total
 
 
 def predict_logits(
@@ -117,9 +109,9 @@ def _add(
     whole = (slice(None), *place)
     image = channels[whole]
     if weight.ndim == 2:
-        total[whole] += (network.mirrored(image[:, 0], axes) * weight)[:, np.newaxis]
+        total[whole] += (mirrored_mean(network.logits, image[:, 0], axes) * weight)[:, np.newaxis]
     else:
-        total[whole] += network.mirrored(image, axes) * weight
+        total[whole] += mirrored_mean(network.logits, image, axes) * weight
 
 
 def _weights(

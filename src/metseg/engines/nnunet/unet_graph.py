@@ -63,12 +63,17 @@ def unet_graph(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]], wi
     return _Builder(arguments, weights).model(window)
 
 
+def once(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The weights, each under one name: torch holds those of shared layers under others too."""
+    return {name: w for name, w in weights.items() if not any(part in name for part in _TWICE)}
+
+
 class _Builder:
     """Puts layers one after the other and keeps account of the weights that were used."""
 
     def __init__(self, arguments: UNetArguments, weights: Mapping[str, NDArray[Any]]) -> None:
         self.it = arguments
-        self.weights = {name: w for name, w in weights.items() if not any(part in name for part in _TWICE)}
+        self.weights = once(weights)
         self.unused = set(self.weights)
         self.ov = import_openvino()
         self.ops = self.ov.opset13

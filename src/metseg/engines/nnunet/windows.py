@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,8 +52,3 @@ def padding(size: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]
     flat = len(size) - len(window)
     missing = [0] * flat + [max(0, width - n) for n, width in zip(size[flat:], window, strict=True)]
     return [(n // 2, n - n // 2) for n in missing]
-
-
-def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
-    """All sets of the axes, the empty one first."""
-    return [some for count in range(len(axes) + 1) for some in combinations(axes, count)]
