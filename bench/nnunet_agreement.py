@@ -260,7 +260,9 @@ def compare(model: Model, folder: Path) -> str:
         theirs = peer.logits(data)
         their_labels = peer.labels(theirs, properties)
         before = their_labels[np.newaxis].astype(np.int8)
-    engine = NnunetEngine(import_nnunet(folder / "nnUNet_results", folder / "bundle"), mirror=model.mirror)
+    engine = NnunetEngine(
+        import_nnunet(folder / "nnUNet_results", folder / "bundle"), mode="thorough" if model.mirror else "fast"
+    )
     k, j, i = model.spacing
     grid = Grid(model.shape[::-1], np.diag([i, j, k, 1.0]))
     study = Study("made", {name: Volume(np.ascontiguousarray(channel.transpose(2, 1, 0)), grid)

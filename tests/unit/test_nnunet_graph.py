@@ -6,10 +6,11 @@ import pytest
 from metseg.core.errors import InferenceError, ModelError
 from metseg.engines.mirroring import mirrorings
 from metseg.engines.nnunet.cascade import Running, decided, run_model
-from metseg.engines.nnunet.predictor import WindowNetwork, predict_logits
+from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.window_network import WindowNetwork
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
 from nnunet_oracle import Oracle, make_weights
@@ -39,6 +40,10 @@ def stage_of(network, window, mirror=(), **more):
         name="3d_fullres", weights=("fold_0.safetensors",), network=network, spacing_mm=(1.0,) * len(window),
         window=window, normalisation=(plain,) * network.channels, mirror_axes=mirror, **more,
     )  # fmt: skip
+
+
+def networks(stage, weights, runtime):
+    return [WindowNetwork(stage, each, runtime).logits for each in weights]
 
 
 def image(channels, shape, seed=1):
@@ -112,17 +117,18 @@ def test_windows_mirrorings_and_folds_are_averaged(network, window, shape, mirro
     weights = [make_weights(network, seed) for seed in range(folds)]
     stage = stage_of(network, window, mirror).model_copy(update={"weights": tuple(map(str, range(folds)))})
     channels = image(network.channels, shape)
-    found = predict_logits(stage, weights, channels, runtime)
+    found = predict_logits(stage, networks(stage, weights, runtime), channels)
     np.testing.assert_allclose(found, expected_logits(network, weights, channels, window, mirror), atol=1e-5)
     if mirror:
-        plain = predict_logits(stage, weights, channels, runtime, mirror=False)
+        plain = predict_logits(stage, networks(stage, weights, runtime), channels, passes=Passes("none"))
         np.testing.assert_allclose(plain, expected_logits(network, weights, channels, window, ()), atol=1e-5)
 
 
 def test_an_image_smaller_than_a_window_is_padded_with_zeros(runtime):
     weights = make_weights(RESIDUAL)
     channels = image(1, (5, 8, 7))
-    found = predict_logits(stage_of(RESIDUAL, (6, 8, 8)), [weights], channels, runtime)
+    stage = stage_of(RESIDUAL, (6, 8, 8))
+    found = predict_logits(stage, networks(stage, [weights], runtime), channels)
     padded = np.pad(channels, [(0, 0), (0, 1), (0, 0), (0, 1)])
     np.testing.assert_allclose(found, Oracle(RESIDUAL, weights)(padded)[:, :5, :, :7], atol=1e-5)
 
@@ -131,11 +137,12 @@ def test_progress_runs_to_the_end_and_nothing_infinite_comes_out(runtime):
     told = []
     weights = make_weights(RESIDUAL)
     stage = stage_of(RESIDUAL, (6, 8, 8)).model_copy(update={"weights": ("a", "b")})
-    predict_logits(stage, [weights] * 2, image(1, (9, 8, 8)), runtime, progress=lambda *it: told.append(it))
+    both = networks(stage, [weights] * 2, runtime)
+    predict_logits(stage, both, image(1, (9, 8, 8)), progress=lambda *it: told.append(it))
     assert [done / total for done, total, _ in told] == [0, 0.25, 0.5, 0.75]
     weights["decoder.seg_layers.1.bias"] = np.array([np.inf, 0], dtype=np.float32)
     with pytest.raises(InferenceError, match="3d_fullres gave values that are not finite"):
-        predict_logits(stage_of(RESIDUAL, (6, 8, 8)), [weights], image(1, (6, 8, 8)), runtime)
+        predict_logits(stage, networks(stage, [weights], runtime), image(1, (6, 8, 8)))
 
 
 def cascade(network):
@@ -154,7 +161,7 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     first, second = make_weights(PLAIN, 1), make_weights(model.stages[1].network, 2)
     channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
     channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
-    running = Running(runtime, lambda stage: [first if stage.name == "3d_lowres" else second])
+    running = Running(lambda stage: networks(stage, [first if stage.name == "3d_lowres" else second], runtime))
     found = run_model(model, channels, (1.0, 1.0, 1.0), running)
     coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
     before = run_model(coarse, channels, (1.0, 1.0, 1.0), running)
@@ -162,7 +169,7 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     assert set(np.unique(before.labels[before.box])) >= {1, 2}
     handed_on = np.stack([before.labels[before.box] == value for value in (1, 2)])
     inside = np.concatenate([channels[(slice(None), *found.box)], handed_on.astype(np.float32)])
-    logits = predict_logits(model.stages[1], [second], inside, runtime)
+    logits = predict_logits(model.stages[1], networks(model.stages[1], [second], runtime), inside)
     np.testing.assert_allclose(found.logits, logits, atol=1e-5)
     expected = np.zeros(channels.shape[1:], dtype=np.uint8)
     expected[found.box] = logits.argmax(axis=0)

@@ -24,6 +24,9 @@ def demo_command(
     engine: shared.EngineOption = None,
     threads: shared.ThreadsOption = None,
     device: shared.DeviceOption = None,
+    fast: shared.FastOption = False,
+    standard: shared.StandardOption = False,
+    thorough: shared.ThoroughOption = False,
     operating_point: shared.PointOption = None,
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
@@ -49,6 +52,7 @@ def demo_command(
             min_volume_mm3=min_volume_mm3,
             formats=None if formats is None else f"nifti,{formats}",
             force_modality=force_modality,
+            modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
         from metseg.io.discover import named_sources
 

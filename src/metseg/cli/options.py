@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from metseg.core.errors import ConfigError
 
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME|FOLDER", help="A model that ships, or a bundle's folder.")
@@ -15,6 +18,9 @@ PointOption = Annotated[
     str | None,
     typer.Option("--operating-point", metavar="NAME|P", help="One of the model's operating points, or a probability."),
 ]
+FastOption = Annotated[bool, typer.Option("--fast", help="One pass of the network, no mirrored ones.")]
+StandardOption = Annotated[bool, typer.Option("--standard", help="Mirrored passes where they help most.")]
+ThoroughOption = Annotated[bool, typer.Option("--thorough", help="All mirrored passes: what nnU-Net does.")]
 MinVolumeOption = Annotated[
     float | None, typer.Option("--min-volume-mm3", metavar="V", help="Drop lesions smaller than this.")
 ]
@@ -46,8 +52,16 @@ def given(
     min_volume_mm3: float | None,
     formats: str | None,
     force_modality: bool,
+    modes: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out."""
+    """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out.
+
+    Raises:
+        ConfigError: two modes.
+    """
+    chosen = [name for name, given in modes.items() if given]
+    if len(chosen) > 1:
+        raise ConfigError(f"--{chosen[0]} and --{chosen[1]} exclude each other.", hint="Give one of them, or none.")
     return {
         "model": model,
         "engine": engine,
@@ -57,4 +71,5 @@ def given(
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
         "force_modality": force_modality or None,
+        "mode": chosen[0] if chosen else None,
     }

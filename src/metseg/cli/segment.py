@@ -42,6 +42,9 @@ def segment_command(
     engine: shared.EngineOption = None,
     threads: shared.ThreadsOption = None,
     device: shared.DeviceOption = None,
+    fast: shared.FastOption = False,
+    standard: shared.StandardOption = False,
+    thorough: shared.ThoroughOption = False,
     operating_point: shared.PointOption = None,
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
@@ -69,6 +72,7 @@ def segment_command(
             min_volume_mm3=min_volume_mm3,
             formats=formats,
             force_modality=force_modality,
+            modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
         cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out)
         prepared = prepare(config, flags, probability=probability)

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import Field, field_validator
 
 from metseg.core.options import Options
+from metseg.engines.base import Mode
 from metseg.engines.registry import DEFAULT_ENGINE
 
 Format = Literal["nifti", "json", "csv", "png", "html", "probability"]
@@ -20,6 +21,7 @@ class SegmentOptions(Options):
         engine: what runs the model.
         threads: processor threads; 0 for as many as there are.
         device: where the engine runs.
+        mode: how much work is spent on a study; None for the model's own mode.
         operating_point: name of one of the model's operating points, or a probability in (0, 1); None for the
             model's default.
         min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
@@ -32,6 +34,7 @@ class SegmentOptions(Options):
     engine: Annotated[str, Field(min_length=1)] = DEFAULT_ENGINE
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     device: Annotated[str, Field(min_length=1)] = "cpu"
+    mode: Mode | None = None
     operating_point: Annotated[str | float | None, Field(union_mode="left_to_right")] = None
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     formats: tuple[Format, ...] = DEFAULT_FORMATS

@@ -12,6 +12,7 @@ from metseg.core.study import Modality, Study
 from metseg.core.volume import ProbabilityMap
 
 SkullStripped = Literal["either", "yes", "no"]
+Mode = Literal["fast", "standard", "thorough"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -119,6 +120,11 @@ class Engine(Protocol):
         """What it says of its model."""
         ...
 
+    @property
+    def mode(self) -> Mode:
+        """How much work it spends on a study."""
+        ...
+
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities on the model's grid, which holds all of the study's brain; beyond it they are 0.
 
@@ -135,13 +141,14 @@ class Engine(Protocol):
 class EngineFactory(Protocol):
     """What the registry holds for each engine."""
 
-    def __call__(self, model: str | None, *, threads: int | None, device: str) -> Engine:
+    def __call__(self, model: str | None, *, threads: int | None, device: str, mode: Mode | None) -> Engine:
         """An engine that is ready to predict.
 
         Args:
             model: name or folder of a bundle; None for the engine's default.
             threads: at most so many CPU threads; None for as many as there are cores.
             device: ``"cpu"``, or whatever else the engine knows.
+            mode: None for the model's own; an engine with one way of working takes any.
 
         Raises:
             ModelError: the model is missing, broken or foreign.

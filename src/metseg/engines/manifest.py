@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metseg.core.options import Options
 from metseg.core.study import Modality
-from metseg.engines.base import Calibration, OperatingPoint, Probability, SkullStripped
+from metseg.engines.base import Calibration, Mode, OperatingPoint, Probability, SkullStripped
 from metseg.engines.nnunet.stage import NnunetModel
 from metseg.preprocess.resample import Millimetres, Resample
 from metseg.preprocess.steps import AnyStep
@@ -123,6 +123,7 @@ class BundleManifest(Options):
         tiling: how large volumes are cut.
         mirror_axes: of the model's grid; each pass is the mean with those of the image mirrored along them, and along
             all of them together (2 passes for one axis, 4 for two).
+        thorough_mirror_axes: the same in the mode ``"thorough"``; empty: there it is ``mirror_axes`` too.
         operating_points: by name.
         default_operating_point: one of those.
         calibration: of the lesions' confidence; None: it is the model's own.
@@ -151,6 +152,7 @@ class BundleManifest(Options):
     nnunet: NnunetModel | None = None
     tiling: Tiling = Tiling()
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
+    thorough_mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     operating_points: Mapping[str, MeasuredPoint]
     default_operating_point: str
     calibration: Calibration | None = None
@@ -160,6 +162,11 @@ class BundleManifest(Options):
     intended_use: str
     licence: str
     files: Mapping[str, Sha256]
+
+    def mirrored(self, mode: Mode) -> tuple[Literal[0, 1, 2], ...]:
+        """Axes along which passes are mirrored in a mode."""
+        thorough = self.thorough_mirror_axes or self.mirror_axes
+        return {"fast": (), "standard": self.mirror_axes, "thorough": thorough}[mode]
 
     @field_validator("brain_mask", mode="before")
     @classmethod

@@ -1,10 +1,14 @@
-"""The mean over an image and its mirror images."""
+"""Passes over an image and its mirror images."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Mirroring = Literal["none", "gated", "all"]
+Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
@@ -12,13 +16,24 @@ def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
     return [some for count in range(len(axes) + 1) for some in combinations(axes, count)]
 
 
-def mirrored_mean(
-    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]], image: NDArray[np.float32], axes: Sequence[int]
-) -> NDArray[np.float32]:
+def mirrored_sum(infer: Infer, image: NDArray[np.float32], sets: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
+    """The sum of the passes over an image (channel, *axes) mirrored along each set of axes, each turned back."""
+    total: NDArray[np.float32] | None = None
+    for some in sets:
+        axes = tuple(axis + 1 for axis in some)
+        found = np.flip(infer(np.flip(image, axes)), axes)
+        if total is None:
+            total = found
+        else:
+            total += found
+    if total is None:
+        raise ValueError("There is no pass to add up.")
+    return total
+
+
+def mirrored_mean(infer: Infer, image: NDArray[np.float32], axes: Sequence[int]) -> NDArray[np.float32]:
     """The mean of the passes over an image (channel, *axes) mirrored along all sets of the axes, each turned back."""
-    sets = [tuple(axis + 1 for axis in some) for some in mirrorings(axes)]
-    total = infer(image)
-    for some in sets[1:]:
-        total += np.flip(infer(np.flip(image, some)), some)
+    sets = mirrorings(axes)
+    total = mirrored_sum(infer, image, sets)
     total /= len(sets)
     return total

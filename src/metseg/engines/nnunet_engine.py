@@ -12,16 +12,19 @@ from metseg.core.grid import Grid
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap
-from metseg.engines.base import ModelCard
+from metseg.engines.base import Mode, ModelCard
 from metseg.engines.bundle import Bundle
+from metseg.engines.mirroring import Infer, Mirroring
 from metseg.engines.nnunet.cascade import Outcome, Running, run_model
-from metseg.engines.nnunet.predictor import Weights
+from metseg.engines.nnunet.predictor import Passes
 from metseg.engines.nnunet.prepare import stacked
 from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.engines.nnunet.window_network import WindowNetwork
 from metseg.engines.openvino_network import Runtime
 from metseg.preprocess.reorient import Reorient, turned_back
 
 LESION: Final = "lesion"
+_MIRRORING: Final[dict[Mode, Mirroring]] = {"fast": "none", "standard": "gated", "thorough": "all"}
 
 
 class NnunetEngine:
@@ -31,7 +34,8 @@ class NnunetEngine:
         bundle: its manifest has a section ``nnunet``.
         threads: at most so many CPU threads; None for as many as there are cores.
         device: as OpenVINO spells it, in any case.
-        mirror: whether passes are mirrored along the axes that the training allowed; nnU-Net does by default.
+        mode: ``"thorough"`` mirrors all windows along the axes that the training allowed, as nnU-Net does;
+            ``"standard"`` those that see a doubt; ``"fast"`` none. None is ``"thorough"``.
         cache: folder where compiled networks may be kept; None for none.
 
     Raises:
@@ -47,15 +51,17 @@ class NnunetEngine:
         *,
         threads: int | None = None,
         device: str = "cpu",
-        mirror: bool = True,
+        mode: Mode | None = None,
         cache: Path | None = None,
     ) -> None:
         if bundle.manifest.nnunet is None:
             raise ModelError(f"Bundle {bundle.name} is no nnU-Net model.")
         self.bundle = bundle
+        self.mode: Mode = "thorough" if mode is None else mode
         self.card: ModelCard = bundle.card
         self.model: NnunetModel = bundle.manifest.nnunet
-        self.running = Running(Runtime.on(device, threads, cache), self._folds, mirror)
+        self._runtime = Runtime.on(device, threads, cache)
+        self.running = Running(self._networks, Passes(_MIRRORING[self.mode]))
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
@@ -89,16 +95,17 @@ class NnunetEngine:
             images[name], grid = Reorient().apply(array, study.grid) if self.model.canonical else (array, study.grid)
         return stacked(images, self.card.sequences, self.model.axes), grid
 
-    def _folds(self, stage: Stage) -> Iterable[Weights]:
+    def _networks(self, stage: Stage) -> Iterable[Infer]:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         for name in stage.weights:
             path = self.bundle.path(name)
             try:
-                yield load_file(path)
+                weights = load_file(path)
             except SafetensorError as error:
                 raise ModelError(f"{name} of bundle {self.bundle.name} cannot be read.") from error
+            yield WindowNetwork(stage, weights, self._runtime).logits
 
 
 def _probabilities(

@@ -10,7 +10,7 @@ from metseg.core.grid import Grid
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap
-from metseg.engines.base import ModelCard
+from metseg.engines.base import Mode, ModelCard
 from metseg.engines.brain_mask import brain_region
 from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
@@ -35,6 +35,8 @@ class OpenVinoEngine:
         device: as OpenVINO spells it, in any case: ``"cpu"``, ``"gpu"``.
         tiling: instead of the bundle's.
         cache: folder where compiled networks may be kept; None for none.
+        mode: which mirrored passes there are: ``"fast"`` none, ``"standard"`` (so is None) the bundle's
+            ``mirror_axes``, ``"thorough"`` its ``thorough_mirror_axes``.
 
     Raises:
         ModelError: the network cannot be read, or does not fit the manifest.
@@ -51,8 +53,10 @@ class OpenVinoEngine:
         device: str = "cpu",
         tiling: Tiling | None = None,
         cache: Path | None = None,
+        mode: Mode | None = None,
     ) -> None:
         self.bundle = bundle
+        self.mode: Mode = "standard" if mode is None else mode
         self.card: ModelCard = bundle.card
         self.tiling = bundle.manifest.tiling if tiling is None else tiling
         runtime = Runtime.on(device, threads, cache)
@@ -84,6 +88,7 @@ class OpenVinoEngine:
 
     def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
         """All passes: (channel, i, j, k) to (output, i, j, k)."""
+        axes = self.bundle.manifest.mirrored(self.mode)
         multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
         i, j, k = channels.shape[1:]
         parts = tiles((i, j, k), self.tiling, max(multiples, default=1))
@@ -91,7 +96,7 @@ class OpenVinoEngine:
         for done, tile in enumerate(parts):
             progress((done + 0.5) / (len(parts) + 1), 1, "network")
             image = channels[(slice(None), *tile.reads)]
-            part = mirrored_mean(self._network.infer, image, self.bundle.manifest.mirror_axes)
+            part = mirrored_mean(self._network.infer, image, axes)
             result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
         return result
 
@@ -105,7 +110,9 @@ class OpenVinoEngine:
             array[manifest.outputs.index(name)] *= region
 
 
-def load_openvino_engine(model: str | None, *, threads: int | None, device: str) -> OpenVinoEngine | NnunetEngine:
+def load_openvino_engine(
+    model: str | None, *, threads: int | None, device: str, mode: Mode | None = None
+) -> OpenVinoEngine | NnunetEngine:
     """The engine with a bundle, by name or folder; None for the one that ships for MR.
 
     Raises:
@@ -114,4 +121,4 @@ def load_openvino_engine(model: str | None, *, threads: int | None, device: str)
     """
     bundle = find_bundle(DEFAULT_BUNDLES["MR"] if model is None else model)
     kind = OpenVinoEngine if bundle.manifest.nnunet is None else NnunetEngine
-    return kind(bundle, threads=threads, device=device)
+    return kind(bundle, threads=threads, device=device, mode=mode)

@@ -4,7 +4,7 @@ from typing import Final, cast
 
 from metseg.core.errors import ConfigError
 from metseg.core.registry import Registry
-from metseg.engines.base import Engine, EngineFactory
+from metseg.engines.base import Engine, EngineFactory, Mode
 
 DEFAULT_ENGINE: Final = "openvino"
 ENGINES: Final = Registry(
@@ -18,7 +18,11 @@ ENGINES: Final = Registry(
 
 
 def load_engine(
-    name: str = DEFAULT_ENGINE, model: str | None = None, threads: int | None = None, device: str = "cpu"
+    name: str = DEFAULT_ENGINE,
+    model: str | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    mode: Mode | None = None,
 ) -> Engine:
     """An engine that is ready to predict.
 
@@ -27,6 +31,7 @@ def load_engine(
         model: name of a bundle that ships, or a bundle's folder; None for the engine's default.
         threads: at most so many CPU threads; None for as many as there are cores.
         device: ``"cpu"``, or whatever else the engine knows.
+        mode: ``"fast"``, ``"standard"`` or ``"thorough"``; None for the model's own.
 
     Raises:
         ConfigError: no such engine or device, or no positive number of threads.
@@ -35,4 +40,4 @@ def load_engine(
     if threads is not None and threads < 1:
         raise ConfigError(f"An engine needs at least 1 thread, not {threads}.")
     factory = cast(EngineFactory, ENGINES.load(name))
-    return factory(model, threads=threads, device=device)
+    return factory(model, threads=threads, device=device, mode=mode)

@@ -8,7 +8,7 @@ from metseg.core.errors import ConfigError
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap
-from metseg.engines.base import ModelCard, OperatingPoint
+from metseg.engines.base import Mode, ModelCard, OperatingPoint
 from metseg.preprocess import steps
 from metseg.preprocess.normalise import NormaliseForeground
 from metseg.preprocess.reorient import Reorient
@@ -38,6 +38,7 @@ class ThresholdEngine:
 
     name: Final = "threshold"
     card: Final = CARD
+    mode: Mode = "standard"
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """The only class is ``"lesion"``.
@@ -52,7 +53,13 @@ class ThresholdEngine:
         return ProbabilityMap(probability.astype(np.float32), grid, ("lesion",))
 
 
-def load_threshold_engine(model: str | None, *, threads: int | None, device: str) -> ThresholdEngine:  # noqa: ARG001
+def load_threshold_engine(
+    model: str | None,
+    *,
+    threads: int | None,  # noqa: ARG001  # it needs one
+    device: str,
+    mode: Mode | None = None,  # noqa: ARG001  # it has one
+) -> ThresholdEngine:
     """The engine; it needs no model and one thread.
 
     Raises:

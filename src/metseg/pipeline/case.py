@@ -58,7 +58,9 @@ def run_case(
     target = out / case_input.case
     settle_leftovers(target)
     progress(0.0, 1.0, "looking for a finished result")
-    options = options.model_copy(update={"operating_point": operating_point(options, engine.card)[0]})
+    options = options.model_copy(
+        update={"operating_point": operating_point(options, engine.card)[0], "mode": engine.mode}
+    )
     mark = fingerprint(case_input, engine, options)
     manifest = read_manifest(target)
     if manifest is not None and not force:

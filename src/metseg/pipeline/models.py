@@ -58,5 +58,5 @@ class Models:
     def _load(self, model: str | None) -> Engine:
         if model not in self._loaded:
             it = self._options
-            self._loaded[model] = load_engine(it.engine, model, it.threads or None, it.device)
+            self._loaded[model] = load_engine(it.engine, model, it.threads or None, it.device, it.mode)
         return self._loaded[model]

@@ -71,7 +71,7 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         engine=engine.name,
         model=describe_model(engine.card),
         versions=library_versions(),
-        options=resolved(options, engine.card, point, rule),
+        options=resolved(options, engine, point, rule),
         timings_s=timings,
         warnings=tuple(warnings),
     )
@@ -111,11 +111,11 @@ def describe_model(card: ModelCard) -> dict[str, Any]:
     return {"name": card.name, "version": card.version, "sha256": card.sha256, "limits": list(card.limits)}
 
 
-def resolved(options: SegmentOptions, card: ModelCard, point: str | float, rule: OperatingPoint) -> dict[str, Any]:
+def resolved(options: SegmentOptions, engine: Engine, point: str | float, rule: OperatingPoint) -> dict[str, Any]:
     """The options as plain data: the model by its name (never the user's folder), the operating point by its value."""
     plain = options.model_dump(mode="json")
     values = {"threshold": rule.threshold, "min_confidence": rule.min_confidence}
-    return {**plain, "model": card.name, "operating_point": point, **values}
+    return {**plain, "model": engine.card.name, "mode": engine.mode, "operating_point": point, **values}
 
 
 def library_versions() -> dict[str, str]:

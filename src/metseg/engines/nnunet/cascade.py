@@ -1,14 +1,15 @@
 """All stages of an nnU-Net model on one set of images: each stage's labels are further channels of the next."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.nnunet.predictor import Weights, predict_logits
+from metseg.engines.mirroring import Infer
+from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Box, crop_to_nonzero, normalised, one_hot
 from metseg.engines.nnunet.resample import (
     Resampling,
@@ -18,11 +19,10 @@ from metseg.engines.nnunet.resample import (
     resampled_slabs,
 )
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.openvino_network import Runtime
 
 Shape = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
-FoldsOf = Callable[[Stage], Iterable[Weights]]
+NetworksOf = Callable[[Stage], Iterable[Infer]]
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,12 @@ class Running:
     """How a model is run.
 
     Args:
-        runtime: where.
-        folds_of: reads the weights of a stage's folds, one after the other.
-        mirror: along the axes that the training allowed.
-        step: between windows, of their size.
+        networks_of: makes the networks of a stage's folds ready, one after the other.
+        passes: over the windows.
     """
 
-    runtime: Runtime
-    folds_of: FoldsOf
-    mirror: bool = True
-    step: float = 0.5
+    networks_of: NetworksOf
+    passes: Passes = field(default_factory=Passes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +83,8 @@ def run_model(
         if number:
             before = geometry.labels(labels, stage.label_resampling)
             prepared = np.concatenate([prepared, one_hot(before, model.foreground)])
-        folds = running.folds_of(stage)
-        logits = predict_logits(
-            stage, folds, prepared, running.runtime, mirror=running.mirror, step=running.step, progress=own
-        )
+        networks = running.networks_of(stage)
+        logits = predict_logits(stage, networks, prepared, passes=running.passes, regions=model.regions, progress=own)
         del prepared
         labels = geometry.decide(logits, stage.logit_resampling, model)
     whole = np.zeros(channels.shape[1:], dtype=np.uint8)

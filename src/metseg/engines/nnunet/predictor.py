@@ -1,124 +1,125 @@
 """One stage's network over a whole image: window after window, mirrored, all folds."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
-from metseg.core.progress import Progress, no_progress
-from metseg.engines.mirroring import mirrored_mean
+from metseg.core.progress import Progress, no_progress, part_of
+from metseg.engines.mirroring import Infer, Mirroring, mirrored_sum, mirrorings
+from metseg.engines.nnunet.look_again import undecided, windows_that_see
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import unet_graph
-from metseg.engines.nnunet.windows import importance, padding, windows
-from metseg.engines.openvino_network import Runtime
-
-Weights = Mapping[str, NDArray[Any]]
+from metseg.engines.nnunet.windows import Place, importance, padding, windows
 
 
-class WindowNetwork:
-    """A network compiled for one size of window.
+@dataclass(frozen=True)
+class Passes:
+    """Which passes over the windows there are.
 
     Args:
-        stage: which network.
-        weights: of one fold.
-        runtime: where it runs.
+        mirroring: ``"none"``; ``"all"`` that the stage allows; ``"gated"``: all of them in as few windows as see each
+            voxel that plain passes over all windows leave undecided.
+        step: between windows, of their size.
     """
 
-    def __init__(self, stage: Stage, weights: Weights, runtime: Runtime) -> None:
-        self._outputs = stage.network.outputs
-        graph = unet_graph(stage.network, weights, stage.window)
-        compiled = runtime.core.compile_model(graph, runtime.device, runtime.configuration)
-        self._request = compiled.create_infer_request()
-
-    def logits(self, image: Float[np.ndarray, "channel ..."]) -> NDArray[np.float32]:
-        """One pass: (channel, *window) to (output, *window).
-
-        Raises:
-            InferenceError: it failed.
-        """
-        try:
-            results = self._request.infer([np.ascontiguousarray(image[np.newaxis])])
-        except RuntimeError as error:
-            raise InferenceError(
-                f"The network failed on a window of {'×'.join(map(str, image.shape[1:]))} voxels.",
-                hint="If memory ran out, use fewer threads or a machine with more memory.",
-            ) from error
-        return np.array(results[0][0], dtype=np.float32)
+    mirroring: Mirroring = "all"
+    step: float = 0.5
 
 
 def predict_logits(
     stage: Stage,
-    folds: Iterable[Weights],
+    networks: Iterable[Infer],
     channels: Float[np.ndarray, "channel i j k"],
-    runtime: Runtime,
     *,
-    mirror: bool = True,
-    step: float = 0.5,
+    passes: Passes = Passes(),  # it is frozen
+    regions: bool = False,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
-    """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+    """Mean logits of all passes and folds: (channel, i, j, k) to (output, i, j, k).
 
     Windows overlap by half and count by a Gaussian, as nnU-Net has them; sums are kept in single precision, where
-    nnU-Net keeps them in half. Each fold is compiled once and dropped before the next.
+    nnU-Net keeps them in half. Networks are asked for one after the other, and dropped before the next.
 
     Args:
         stage: what is run.
-        folds: weights of each fold.
+        networks: of each fold, from a window (channel, *window) to its logits (output, *window).
         channels: as the stage wants them.
-        runtime: where it runs.
-        mirror: along the axes that the stage allows.
-        step: between windows, of their size.
-        progress: 0 … 1 over all windows and folds.
+        passes: which.
+        regions: whether outputs are regions; else the first is the background.
+        progress: 0 … 1 over all folds.
 
     Raises:
-        InferenceError: the network failed, or gave something that is not finite.
-        ModelError: the weights are not of this network.
+        InferenceError: a network failed, or gave something that is not finite.
+        ModelError: weights are not of their network.
     """
     around = padding(channels.shape[1:], stage.window)
     padded = np.pad(channels, [(0, 0), *around])
-    places = list(windows(padded.shape[1:], stage.window, step))
-    weight = importance(stage.window)
-    total = np.zeros((stage.network.outputs, *padded.shape[1:]), dtype=np.float32)
-    axes = stage.mirror_axes if mirror else ()
-    for number, fold in enumerate(folds):
-        network = WindowNetwork(stage, fold, runtime)
-        for done, place in enumerate(places):
-            progress(number + done / len(places), len(stage.weights), "network")
-            _add(network, padded, place, axes, weight, total)
-        del network
-    total /= _weights(places, weight, padded.shape[1:]) * len(stage.weights)
+    places = list(windows(padded.shape[1:], stage.window, passes.step))
+    sums = _Sums(stage, padded.shape[1:])
+    mirrored = mirrorings(stage.mirror_axes)
+    gated = passes.mirroring == "gated" and len(mirrored) > 1
+    for number, network in enumerate(networks):
+        infer = _constants_once(network)
+        own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
+        first = mirrored if passes.mirroring == "all" else [()]
+        sums.add_windows(infer, padded, places, first, part_of(own, 0, 0.5) if gated else own)
+        if gated:
+            again = windows_that_see(undecided(sums.mean(), regions=regions), places, sums.importance)
+            sums.add_windows(infer, padded, again, mirrored[1:], part_of(own, 0.5, 1))
+        del infer, network  # before the next is made
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
-    result = total[(slice(None), *inner)]
+    result = sums.mean()[(slice(None), *inner)]
     if not np.isfinite(result).all():
         raise InferenceError(f"The network of stage {stage.name} gave values that are not finite.")
     return result
 
 
-def _add(
-    network: WindowNetwork,
-    channels: NDArray[np.float32],
-    place: tuple[slice, ...],
-    axes: tuple[int, ...],
-    weight: NDArray[np.float32],
-    total: NDArray[np.float32],
-) -> None:
-    """Add what the network says of one window to ``total``."""
-    whole = (slice(None), *place)
-    image = channels[whole]
-    if weight.ndim == 2:
-        total[whole] += (mirrored_mean(network.logits, image[:, 0], axes) * weight)[:, np.newaxis]
-    else:
-        total[whole] += mirrored_mean(network.logits, image, axes) * weight
+class _Sums:
+    """Logits of all passes so far, each weighted by the window's importance, and the sum of these weights."""
+
+    def __init__(self, stage: Stage, size: tuple[int, ...]) -> None:
+        self.importance = importance(stage.window)
+        self._logits = np.zeros((stage.network.outputs, *size), dtype=np.float32)
+        self._weights = np.zeros(size, dtype=np.float32)
+
+    def add_windows(
+        self,
+        infer: Infer,
+        channels: NDArray[np.float32],
+        places: Sequence[Place],
+        mirrored: Sequence[tuple[int, ...]],
+        progress: Progress,
+    ) -> None:
+        """Run ``mirrored`` passes over the windows at ``places``."""
+        for done, place in enumerate(places):
+            progress(done, len(places), "network")
+            whole = (slice(None), *place)
+            if self.importance.ndim == 2:  # a window in one slice
+                logits = mirrored_sum(infer, channels[whole][:, 0], mirrored)[:, np.newaxis]
+            else:
+                logits = mirrored_sum(infer, channels[whole], mirrored)
+            logits *= self.importance
+            self._logits[whole] += logits
+            self._weights[place] += self.importance * np.float32(len(mirrored))
+
+    def mean(self) -> NDArray[np.float32]:
+        """(output, i, j, k)."""
+        return self._logits / self._weights
 
 
-def _weights(
-    places: list[tuple[slice, ...]], weight: NDArray[np.float32], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """The sum of all windows' weights at each voxel (i, j, k)."""
-    total = np.zeros(shape, dtype=np.float32)
-    for place in places:
-        total[place] += weight
-    return total
+def _constants_once(infer: Infer) -> Infer:
+    """The same, but windows of nothing but air, which a scan of a body has many of, cost one pass together."""
+    known: dict[tuple[float, ...], NDArray[np.float32]] = {}
+
+    def remembered(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        values = tuple(float(channel.flat[0]) for channel in image)
+        if any((channel != value).any() for channel, value in zip(image, values, strict=True)):
+            return infer(image)
+        if values not in known:
+            known[values] = infer(image)
+        return known[values].copy()
+
+    return remembered

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+Place = tuple[slice, ...]
+
 
 def window_starts(size: Sequence[int], window: Sequence[int], step: float = 0.5) -> list[list[int]]:
     """First voxels of the windows along each axis: evenly spread, at most ``step`` windows apart.
@@ -25,7 +27,7 @@ def window_starts(size: Sequence[int], window: Sequence[int], step: float = 0.5)
     return starts
 
 
-def windows(size: Sequence[int], window: Sequence[int], step: float = 0.5) -> Iterator[tuple[slice, ...]]:
+def windows(size: Sequence[int], window: Sequence[int], step: float = 0.5) -> Iterator[Place]:
     """The windows, the last axis fastest. A window of one axis less than the image lies in one slice of the first."""
     flat = len(size) - len(window)
     slices = [[slice(n, n + 1) for n in range(size[0])]] if flat else []

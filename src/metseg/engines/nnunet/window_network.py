@@ -1,0 +1,45 @@
+"""A network of nnU-Net on OpenVINO, compiled for one size of window."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from metseg.core.errors import InferenceError
+from metseg.engines.nnunet.stage import Stage
+from metseg.engines.nnunet.unet_graph import unet_graph
+from metseg.engines.openvino_network import Runtime
+
+Weights = Mapping[str, NDArray[Any]]
+
+
+class WindowNetwork:
+    """A network compiled for one size of window.
+
+    Args:
+        stage: which network.
+        weights: of one fold.
+        runtime: where it runs.
+    """
+
+    def __init__(self, stage: Stage, weights: Weights, runtime: Runtime) -> None:
+        graph = unet_graph(stage.network, weights, stage.window)
+        compiled = runtime.core.compile_model(graph, runtime.device, runtime.configuration)
+        self._request = compiled.create_infer_request()
+
+    def logits(self, image: Float[np.ndarray, "channel ..."]) -> NDArray[np.float32]:
+        """One pass: (channel, *window) to (output, *window).
+
+        Raises:
+            InferenceError: it failed.
+        """
+        try:
+            results = self._request.infer([np.ascontiguousarray(image[np.newaxis])])
+        except RuntimeError as error:
+            raise InferenceError(
+                f"The network failed on a window of {'×'.join(map(str, image.shape[1:]))} voxels.",
+                hint="If memory ran out, use fewer threads or a machine with more memory.",
+            ) from error
+        return np.array(results[0][0], dtype=np.float32)

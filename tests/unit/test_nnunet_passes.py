@@ -1,0 +1,127 @@
+"""Which windows are mirrored, and which are run at all."""
+
+import numpy as np
+import pytest
+
+from metseg.engines.mirroring import mirrorings
+from metseg.engines.nnunet.look_again import undecided, windows_that_see
+from metseg.engines.nnunet.predictor import Passes, predict_logits
+from metseg.engines.nnunet.prepare import Normalisation
+from metseg.engines.nnunet.stage import Stage
+from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.windows import importance, windows
+
+WINDOW = (8, 8, 8)
+NETWORK = UNetArguments(
+    channels=1, outputs=2, encoder="plain", features=(2, 4), kernels=((3, 3, 3),) * 2, strides=((1, 1, 1), (2, 2, 2)),
+    depth=(1, 1), decoder_depth=(1,),
+)  # fmt: skip
+STAGE = Stage(
+    name="3d_fullres", weights=("a", "b"), network=NETWORK, spacing_mm=(1.0,) * 3, window=WINDOW,
+    normalisation=(Normalisation(scheme="none"),), mirror_axes=(0, 1, 2),
+)  # fmt: skip
+
+
+class Lopsided:
+    """A network: foreground as sure as the image is bright, more so to its upper end. Counts its passes."""
+
+    def __init__(self, gain):
+        self.gain = np.float32(gain)
+        self.passes = 0
+
+    def __call__(self, image):
+        self.passes += 1
+        slope = np.linspace(0.5, 1.5, image.shape[1], dtype=np.float32)[:, None, None]
+        return np.stack([np.zeros(image.shape[1:], np.float32), self.gain * image[0] * slope])
+
+
+@pytest.fixture
+def folds():
+    return [Lopsided(1), Lopsided(3)]
+
+
+def scan(bright=None, shape=(8, 8, 24)):
+    """Sure background, with some noise; sure of nothing at one voxel."""
+    image = np.random.default_rng(0).normal(-20, 1, (1, *shape)).astype(np.float32)
+    if bright is not None:
+        image[(0, *bright)] = 1
+    return image
+
+
+def mean_by_hand(folds, mirrored):
+    """Each pass counts by the window's importance."""
+    bell = importance(WINDOW).astype(np.float64)
+    channels = scan((3, 4, 20))
+    total, weight = np.zeros((2, 8, 8, 24)), np.zeros((8, 8, 24))
+    for fold in folds:
+        for place in windows((8, 8, 24), WINDOW):
+            for axes in mirrorings((0, 1, 2)) if place in mirrored else [()]:
+                some = tuple(axis + 1 for axis in axes)
+                part = channels[(slice(None), *place)]
+                logits = np.flip(fold(np.flip(part, some)), some)
+                total[(slice(None), *place)] += logits * bell
+                weight[place] += bell
+    return total / weight
+
+
+def test_only_windows_that_see_a_doubt_are_mirrored(folds):
+    places = list(windows((8, 8, 24), WINDOW))
+    channels = scan((3, 4, 20))
+    found = predict_logits(STAGE, folds, channels, passes=Passes("gated"))
+    assert [fold.passes for fold in folds] == [5 + 7] * 2
+    last = [place for place in places if place[2] == slice(16, 24)]
+    np.testing.assert_allclose(found, mean_by_hand(folds, last), rtol=1e-5, atol=1e-4)
+
+
+def test_where_all_is_sure_nothing_is_mirrored_and_where_nothing_is_all_windows_are(folds):
+    sure = scan()
+    plain = predict_logits(STAGE, folds, sure, passes=Passes("none"))
+    np.testing.assert_array_equal(predict_logits(STAGE, folds, sure, passes=Passes("gated")), plain)
+    vague = np.random.default_rng(1).normal(0, 0.1, (1, 8, 8, 24)).astype(np.float32)
+    exact = predict_logits(STAGE, folds, vague, passes=Passes("all"))
+    gated = predict_logits(STAGE, folds, vague, passes=Passes("gated"))
+    np.testing.assert_allclose(gated, exact, atol=1e-6)
+    assert np.abs(exact - predict_logits(STAGE, folds, vague, passes=Passes("none"))).max() > 0.01
+
+
+def test_windows_of_nothing_but_air_cost_one_pass_a_fold(folds):
+    air = np.full((1, 8, 8, 40), -20, dtype=np.float32)
+    some = air.copy()
+    some[0, 3, 3, 38] = 5
+    found = predict_logits(STAGE, folds, some, passes=Passes("none"))
+    assert [fold.passes for fold in folds] == [2, 2]
+    slope = np.linspace(0.5, 1.5, 8)[:, None, None]
+    np.testing.assert_allclose(found[1], 2 * slope * some[0], rtol=1e-5)
+
+
+def test_doubt_is_foreground_that_is_neither_out_of_the_question_nor_certain():
+    odds = np.array([-10, -3.8, 0, 3.8, 10], dtype=np.float32).reshape(5, 1, 1)
+    labels = np.stack([np.zeros_like(odds), odds, np.full_like(odds, -50)])
+    assert undecided(labels, regions=False).ravel().tolist() == [False, True, True, True, False]
+    assert undecided(odds[np.newaxis], regions=True).ravel().tolist() == [False, True, True, True, False]
+    # Two labels that are each unlikely may together be in doubt.
+    both = np.stack([np.zeros_like(odds), odds, odds])
+    assert undecided(both, regions=False).ravel().tolist() == [False, True, True, False, False]
+
+
+@pytest.mark.parametrize("shape", [(20, 13, 9), (8, 8, 8), (9, 30, 8)])
+def test_every_voxel_lies_well_inside_one_of_the_chosen_windows(shape):
+    rng = np.random.default_rng(2)
+    places, bell = list(windows(shape, WINDOW)), importance(WINDOW)
+    for share in (0.0, 0.001, 0.05, 1.0):
+        voxels = rng.random(shape) < share
+        chosen = windows_that_see(voxels, places, bell)
+        best, own = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for place in places:
+            np.maximum(best[place], bell, out=best[place])
+        for place in chosen:
+            np.maximum(own[place], bell, out=own[place])
+        assert (own[voxels] >= 0.5 * best[voxels]).all()
+        assert bool(chosen) == voxels.any()
+
+
+def test_one_window_is_enough_for_what_lies_in_its_middle():
+    voxels = np.zeros((8, 8, 40), dtype=bool)
+    voxels[4, 4, 18:22] = True
+    (only,) = windows_that_see(voxels, list(windows(voxels.shape, WINDOW)), importance(WINDOW))
+    assert only[2] == slice(16, 24)
