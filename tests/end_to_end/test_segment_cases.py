@@ -21,14 +21,15 @@ from metseg.testing.phantoms import make_phantom
 
 
 def test_a_case_gives_every_file_and_they_agree(scan, out, engine, phantom):
-    options = SegmentOptions(engine="threshold", formats="nifti,json,csv,png,html,probability")
+    options = SegmentOptions(engine="threshold", formats="nifti,json,csv,png,html,probability,uncertainty")
     outcome = run(scan, out, engine, options)
     folder = out / "Köpfe 1"
     assert (outcome.state, outcome.lesions, outcome.exit_code) == ("done", 2, 0)
     assert outcome.folder == folder
     assert outcome.report == folder / "report.html"
     written = {"segmentation.nii.gz", "lesions.nii.gz", "probability.nii.gz", "lesions.json", "lesions.csv"}
-    assert {path.name for path in folder.iterdir()} == written | {"preview.png", "report.html", "run.json"}
+    written |= {"uncertainty.nii.gz", "preview.png", "report.html", "run.json"}
+    assert {path.name for path in folder.iterdir()} == written
     instances = nib.load(folder / "lesions.nii.gz")
     source = nib.load(scan)
     np.testing.assert_array_equal(instances.affine, source.affine)
@@ -41,6 +42,10 @@ def test_a_case_gives_every_file_and_they_agree(scan, out, engine, phantom):
     np.testing.assert_array_equal(segmentation, array > 0)
     probability = np.asarray(nib.load(folder / "probability.nii.gz").dataobj)
     np.testing.assert_array_equal(probability >= 0.5, array > 0)
+    bits = np.asarray(nib.load(folder / "uncertainty.nii.gz").dataobj)
+    surest = np.where((probability > 0) & (probability < 1), probability, 0.5)
+    expected = -surest * np.log2(surest) - (1 - surest) * np.log2(1 - surest)
+    np.testing.assert_allclose(bits, np.where((probability > 0) & (probability < 1), expected, 0), atol=1e-5)
     table = json.loads((folder / "lesions.json").read_text())["lesions"]
     assert [lesion["id"] for lesion in table] == [1, 2]
     for lesion, shape in zip(table, LESIONS, strict=True):

@@ -16,6 +16,7 @@ from metseg.core.grid import Grid
 from metseg.core.volume import LabelMap
 from metseg.io.nifti import write_nifti
 from metseg.testing.phantoms import Ellipsoid, make_phantom
+from tiny_bundle import write_tiny_bundle
 
 LESIONS = (Ellipsoid.sphere((20, 12, 5), 20), Ellipsoid.sphere((-30, -20, -8), 15))
 QUICK = ("--engine", "threshold", "--formats", "nifti,json")
@@ -199,6 +200,23 @@ def test_options_come_from_a_file_and_flags_win(scan, out, tmp_path):
     assert options["formats"] == ["json", "probability"]
     assert sorted(path.name for path in (out / "scan").iterdir()) == ["lesions.json", "probability.nii.gz", "run.json"]
     assert len(json.loads((out / "scan" / "lesions.json").read_text())["lesions"]) == 1
+
+
+def test_a_mode_is_chosen_and_recorded(scan, out):
+    bundle = write_tiny_bundle(out.parent / "tiny", mirror_axes=[0], thorough_mirror_axes=[0, 1])
+    passes = {}
+    for mode in ("fast", "standard", "thorough"):
+        done = metseg("segment", scan, "-o", out / mode, "--model", bundle.folder, f"--{mode}", "--probability")
+        assert done.exit_code == 0, done.output
+        assert json.loads((out / mode / "scan" / "run.json").read_text())["options"]["mode"] == mode
+        passes[mode] = nib.load(out / mode / "scan" / "probability.nii.gz").get_fdata()
+    assert 0 < np.abs(passes["fast"] - passes["standard"]).max()
+    assert 0 < np.abs(passes["thorough"] - passes["standard"]).max()
+    silent = metseg("segment", scan, "-o", out / "standard", "--model", bundle.folder, "--probability", "--json")
+    assert json.loads(silent.stdout)["cases"][0]["state"] == "skipped"
+    both = metseg("segment", scan, "-o", out, "--fast", "--thorough")
+    assert both.exit_code == 2
+    assert "--fast and --thorough exclude each other" in both.stderr
 
 
 def test_a_mismatch_is_forced_and_recorded(tmp_path, out, phantom):

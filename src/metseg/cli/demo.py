@@ -31,6 +31,7 @@ def demo_command(
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
     probability: shared.ProbabilityOption = False,
+    uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
     config: shared.ConfigOption = None,
     as_json: shared.JsonOption = False,
@@ -56,7 +57,7 @@ def demo_command(
         )
         from metseg.io.discover import named_sources
 
-        prepared = prepare(config, flags, probability=probability)
+        prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
         image, truth = _write_study(out / "demo-input", seed)
         case = named_sources({prepared.models.for_modality("MR").card.sequences[0]: image}, case=f"demo-{seed}")
         (outcome,) = run(prepared, [case], out, force=force, show_progress=not quiet)

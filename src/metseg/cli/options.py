@@ -26,9 +26,12 @@ MinVolumeOption = Annotated[
 ]
 FormatsOption = Annotated[
     str | None,
-    typer.Option("--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability)."),
+    typer.Option("--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability,uncertainty)."),
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
+UncertaintyOption = Annotated[
+    bool, typer.Option("--uncertainty", help="Write uncertainty.nii.gz too: the entropy of the probability, in bits.")
+]
 ForceModalityOption = Annotated[
     bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
 ]

@@ -49,6 +49,7 @@ def segment_command(
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
     probability: shared.ProbabilityOption = False,
+    uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
     config: shared.ConfigOption = None,
     as_json: shared.JsonOption = False,
@@ -75,7 +76,7 @@ def segment_command(
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
         cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out)
-        prepared = prepare(config, flags, probability=probability)
+        prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
         outcomes = run(prepared, cases, out, force=force, show_progress=not quiet)
         code = show([*failures, *outcomes], prepared, out, as_json=as_json, quiet=quiet, debug=debug)
     raise typer.Exit(code)
@@ -89,8 +90,8 @@ class Prepared:
     options: "SegmentOptions"
 
 
-def prepare(config: Path | None, flags: Mapping[str, Any], *, probability: bool = False) -> Prepared:
-    """Resolve the options, and find the models.
+def prepare(config: Path | None, flags: Mapping[str, Any], *, maps: Mapping[str, bool]) -> Prepared:
+    """Resolve the options, with the maps that are written beside the formats, and find the models.
 
     Raises:
         ConfigError: options that are wrong, all named at once.
@@ -100,8 +101,8 @@ def prepare(config: Path | None, flags: Mapping[str, Any], *, probability: bool 
     from metseg.pipeline.models import Models
 
     options = resolve_options(file=read_options_file(config) if config else {}, flags=flags)
-    if probability:
-        options = options.model_copy(update={"formats": tuple(dict.fromkeys((*options.formats, "probability")))})
+    wanted = [name for name, asked in maps.items() if asked]
+    options = options.model_copy(update={"formats": tuple(dict.fromkeys((*options.formats, *wanted)))})
     return Prepared(Models(options), options)
 
 

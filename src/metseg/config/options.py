@@ -8,7 +8,7 @@ from metseg.core.options import Options
 from metseg.engines.base import Mode
 from metseg.engines.registry import DEFAULT_ENGINE
 
-Format = Literal["nifti", "json", "csv", "png", "html", "probability"]
+Format = Literal["nifti", "json", "csv", "png", "html", "probability", "uncertainty"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("nifti", "json", "csv", "png", "html")
 
@@ -26,7 +26,8 @@ class SegmentOptions(Options):
             model's default.
         min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
         formats: what is written: ``nifti`` the masks, ``json`` and ``csv`` the lesion table, ``png`` the preview,
-            ``html`` the report, ``probability`` the probability in image space. ``run.json`` is always written.
+            ``html`` the report, ``probability`` the probability of lesion in image space, ``uncertainty`` its entropy
+            in bits. ``run.json`` is always written.
         force_modality: go on, with a warning, where the image does not look like what the model expects.
     """
 

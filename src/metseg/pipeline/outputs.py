@@ -11,6 +11,7 @@ from metseg.io.atomic import write_bytes, write_text
 from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 from metseg.io.nifti import write_nifti
 from metseg.io.nifti_header import NiftiCodes
+from metseg.lesions.uncertainty import uncertainty
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ FILES: Final[dict[Format, tuple[str, ...]]] = {
     "png": ("preview.png",),
     "html": ("report.html",),
     "probability": ("probability.nii.gz",),
+    "uncertainty": ("uncertainty.nii.gz",),
 }
 
 
@@ -53,8 +55,12 @@ def _write_images(result: CaseResult, folder: Path, formats: Collection[Format])
     if "nifti" in formats:
         write_nifti(folder / "segmentation.nii.gz", result.segmentation, codes)
         write_nifti(folder / "lesions.nii.gz", result.instances, codes)
-    if result.probability is not None:
+    if result.probability is None:
+        return
+    if "probability" in formats:
         write_nifti(folder / "probability.nii.gz", result.probability, codes)
+    if "uncertainty" in formats:
+        write_nifti(folder / "uncertainty.nii.gz", uncertainty(result.probability), codes)
 
 
 def _write_pictures(result: CaseResult, folder: Path, formats: Collection[Format]) -> list[str]:

@@ -64,7 +64,7 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         instances, lesions = confident_lesions(instances, probability, engine.card, rule)
         dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
         segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
-        wanted = "probability" in options.formats
+        wanted = {"probability", "uncertainty"} & set(options.formats)
         full = probability_on_grid(probability, study.grid, LESION) if wanted else None
     progress(1.0, 1.0, "measuring")
     provenance = Provenance(
