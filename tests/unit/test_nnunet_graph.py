@@ -5,7 +5,7 @@ import pytest
 
 from metseg.core.errors import InferenceError, ModelError
 from metseg.engines.mirroring import mirrorings
-from metseg.engines.nnunet.cascade import Running, decided, run_model
+from metseg.engines.nnunet.cascade import Running, run_model
 from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
@@ -174,15 +174,6 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     expected = np.zeros(channels.shape[1:], dtype=np.uint8)
     expected[found.box] = logits.argmax(axis=0)
     np.testing.assert_array_equal(found.labels, expected)
-
-
-def test_regions_are_drawn_one_over_the_other():
-    stage = stage_of(RESIDUAL, (6, 8, 8))
-    regions = NnunetModel(stages=(stage,), labels=(2, 3), regions=True, foreground=(2, 3))
-    logits = np.array([[1, 1, -1, -1], [1, 0, 1, -1]], dtype=np.float32).reshape(2, 4, 1, 1)
-    assert decided(logits, regions).ravel().tolist() == [3, 2, 3, 0]
-    labels = NnunetModel(stages=(stage,), labels=(0, 1), foreground=(1,))
-    assert decided(logits, labels).ravel().tolist() == [0, 0, 1, 0]
 
 
 def test_stages_that_do_not_fit_are_refused():

@@ -26,7 +26,9 @@ MinVolumeOption = Annotated[
 ]
 FormatsOption = Annotated[
     str | None,
-    typer.Option("--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability,uncertainty)."),
+    typer.Option(
+        "--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability,uncertainty)."
+    ),
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
 UncertaintyOption = Annotated[

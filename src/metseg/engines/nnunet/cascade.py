@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.mirroring import Infer
+from metseg.engines.nnunet.decide import decided_on
 from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Box, crop_to_nonzero, normalised, one_hot
-from metseg.engines.nnunet.resample import (
-    Resampling,
-    planned_shape,
-    resample_image,
-    resample_labels,
-    resampled_slabs,
-)
+from metseg.engines.nnunet.resample import Resampling, planned_shape, resample_image, resample_labels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 
 Shape = tuple[int, int, int]
@@ -117,20 +112,5 @@ class _Geometry:
         return resample_labels(labels, self.stage_shape, how, how.slow_axis(self.spacing_mm, self.stage_mm))
 
     def decide(self, logits: NDArray[np.float32], how: Resampling | None, model: NnunetModel) -> NDArray[np.uint8]:
-        """Labels (i, j, k) of the part, slab by slab: full-size logits never exist."""
-        labels = np.empty(self.shape, dtype=np.uint8)
         plan = Resampling(order=1) if how is None else how
-        slow = plan.slow_axis(self.stage_mm, self.spacing_mm)
-        for rows, slab in resampled_slabs(logits, self.shape, plan, slow):
-            labels[rows] = decided(slab, model)
-        return labels
-
-
-def decided(logits: Float[np.ndarray, "output i j k"], model: NnunetModel) -> NDArray[np.uint8]:
-    """The label of each voxel: that of the largest output, or of the last region that holds it."""
-    if not model.regions:
-        return np.asarray(np.array(model.labels, dtype=np.uint8)[logits.argmax(axis=0)])
-    labels = np.zeros(logits.shape[1:], dtype=np.uint8)
-    for value, region in zip(model.labels, logits, strict=True):
-        labels[region > 0] = value
-    return labels
+        return decided_on(logits, self.shape, plan, plan.slow_axis(self.stage_mm, self.spacing_mm), model)

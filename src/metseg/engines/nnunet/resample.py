@@ -5,7 +5,7 @@ in three dimensions is one along each axis after the other, so each axis has a m
 vectors. Images whose slices are far apart are resized slice by slice, and then along the slow axis by themselves.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -21,7 +21,6 @@ from metseg.preprocess.separable import apply_along
 Order = Literal[0, 1, 2, 3, 4, 5]
 # The prefilter of a spline reaches over the whole axis; this is what is left out of each weight.
 _NEGLIGIBLE: Final = 1e-9
-_SLAB_VOXELS: Final = 4_000_000
 
 
 class Resampling(Options):
@@ -67,7 +66,8 @@ def axis_weights(n_in: int, n_out: int, order: Order) -> NDArray[np.float32]:
     return np.asarray(weights, dtype=np.float32)
 
 
-def _orders(how: Resampling, slow: int | None) -> list[Order]:
+def orders(how: Resampling, slow: int | None) -> list[Order]:
+    """Of the spline along each axis."""
     return [how.order_z if axis == slow else how.order for axis in range(3)]
 
 
@@ -81,18 +81,18 @@ def _resize(
     array: NDArray[np.float32], target: Sequence[int], how: Resampling, slow: int | None
 ) -> NDArray[np.float32]:
     """One image (i, j, k); never beyond the range of the image, or of each slice where slices are resized alone."""
-    orders = _orders(how, slow)
+    along = orders(how, slow)
     others = tuple(axis for axis in range(3) if axis != slow)
     low, high = array.min(axis=others, keepdims=True), array.max(axis=others, keepdims=True)
     result = array
     axes = _cheapest_first(array.shape, target, slow)
     for axis in axes:
         if axis != slow:
-            result = apply_along(result, axis_weights(result.shape[axis], target[axis], orders[axis]), axis)
+            result = apply_along(result, axis_weights(result.shape[axis], target[axis], along[axis]), axis)
     if how.order > 1 and result is not array:
         result = np.clip(result, low, high, out=result)
     if slow in axes:
-        result = apply_along(result, axis_weights(result.shape[slow], target[slow], orders[slow]), slow)
+        result = apply_along(result, axis_weights(result.shape[slow], target[slow], along[slow]), slow)
     return result
 
 
@@ -131,25 +131,3 @@ def resample_labels(
         winner[better] = label
         np.maximum(best, score, out=best)
     return winner
-
-
-def resampled_slabs(
-    channels: Float[np.ndarray, "channel i j k"], target: tuple[int, int, int], how: Resampling, slow: int | None
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Resize linearly, a slab at a time, so that all of the result never exists at once.
-
-    Yields:
-        Where the slab lies along the target's first axis, and its values (channel, rows, j, k).
-    """
-    orders = _orders(how, slow)
-    weights = [axis_weights(n, after, order) for n, after, order in zip(channels.shape[1:], target, orders)]
-    step = max(1, _SLAB_VOXELS // (len(channels) * target[1] * target[2]))
-    for start in range(0, target[0], step):
-        rows = slice(start, min(start + step, target[0]))
-        used = np.flatnonzero(weights[0][rows].any(axis=0))
-        needed = slice(int(used[0]), int(used[-1]) + 1)
-        slab = apply_along(channels[:, needed], weights[0][rows, needed], 1)
-        for axis in (1, 2):
-            if channels.shape[axis + 1] != target[axis]:
-                slab = apply_along(slab, weights[axis], axis + 1)
-        yield rows, slab
