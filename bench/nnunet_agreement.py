@@ -277,7 +277,7 @@ def compare(model: Model, folder: Path) -> str:
     exact = peer.exact_logits(data)
     spacing = [model.spacing[axis] for axis in model.transpose]
     channels = image.transpose(0, *(axis + 1 for axis in model.transpose))
-    ours = run_model(engine.model, np.ascontiguousarray(channels), (spacing[0], spacing[1], spacing[2]), engine.running)
+    ours = run_model(engine.model, list(channels), (spacing[0], spacing[1], spacing[2]), engine.running)
     errors = [float(np.sqrt(np.mean((one - exact) ** 2))) for one in (ours.logits, theirs)]
     right = peer.labels(exact, properties)
     wrong = [int((one != right).sum()) for one in (labels, their_labels)]

@@ -55,8 +55,8 @@ def image_to_model(rounds: int) -> str:
         lambda: resample_image(image, target, how, how.slow_axis(SPACING_MM, MODEL_MM)),
         lambda: resample_data_or_seg_to_shape(image, target, SPACING_MM, MODEL_MM, is_seg=False, order=3, order_z=0),
     )
-    range_ = float(other.max() - other.min())
-    return f"| image to {'×'.join(map(str, target))}, cubic | {text} | {np.abs(mine - other).max() / range_:.1e} of range |"
+    error = np.abs(mine - other).max() / float(other.max() - other.min())
+    return f"| image to {'×'.join(map(str, target))}, cubic | {text} | {error:.1e} of range |"
 
 
 def logits_to_labels(rounds: int, name: str, logits: Any) -> str:

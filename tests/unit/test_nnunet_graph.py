@@ -162,9 +162,9 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
     channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
     running = Running(lambda stage: networks(stage, [first if stage.name == "3d_lowres" else second], runtime))
-    found = run_model(model, channels, (1.0, 1.0, 1.0), running)
+    found = run_model(model, list(channels), (1.0, 1.0, 1.0), running)
     coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
-    before = run_model(coarse, channels, (1.0, 1.0, 1.0), running)
+    before = run_model(coarse, list(channels), (1.0, 1.0, 1.0), running)
     assert found.box == before.box == (slice(1, 7), slice(2, 17), slice(1, 18))
     assert set(np.unique(before.labels[before.box])) >= {1, 2}
     handed_on = np.stack([before.labels[before.box] == value for value in (1, 2)])
@@ -174,6 +174,24 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     expected = np.zeros(channels.shape[1:], dtype=np.uint8)
     expected[found.box] = logits.argmax(axis=0)
     np.testing.assert_array_equal(found.labels, expected)
+
+
+def test_each_channel_has_its_own_normalisation():
+    seen = []
+
+    def network(image):
+        seen.append(image.copy())
+        return np.zeros((3, *image.shape[1:]), dtype=np.float32)
+
+    schemes = (Normalisation(scheme="zscore"), Normalisation(scheme="rescale"))
+    stage = stage_of(PLAIN, (6, 12, 8)).model_copy(update={"normalisation": schemes})
+    channels = image(2, (6, 12, 8))
+    model = NnunetModel(stages=(stage,), labels=(0, 1, 2), foreground=(1, 2))
+    run_model(model, list(channels), (1.0, 1.0, 1.0), Running(lambda _: [network]))
+    (only,) = seen
+    np.testing.assert_allclose(only[0], (channels[0] - channels[0].mean()) / channels[0].std(), atol=1e-5)
+    low, high = channels[1].min(), channels[1].max()
+    np.testing.assert_allclose(only[1], (channels[1] - low) / (high - low), atol=1e-6)
 
 
 def test_stages_that_do_not_fit_are_refused():

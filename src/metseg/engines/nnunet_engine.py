@@ -17,7 +17,7 @@ from metseg.engines.bundle import Bundle
 from metseg.engines.mirroring import Infer, Mirroring
 from metseg.engines.nnunet.cascade import Outcome, Running, run_model
 from metseg.engines.nnunet.predictor import Passes
-from metseg.engines.nnunet.prepare import stacked
+from metseg.engines.nnunet.prepare import Channels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.window_network import WindowNetwork
 from metseg.engines.openvino_network import Runtime
@@ -86,14 +86,15 @@ class NnunetEngine:
         array, classes = _probabilities(outcome.logits, self.model, self.card)
         return ProbabilityMap(array, _stage_grid(turned, axes, outcome), classes, decision)
 
-    def _channels(self, study: Study) -> tuple[NDArray[np.float32], Grid]:
+    def _channels(self, study: Study) -> tuple[Channels, Grid]:
         """The images as the model wants them, and their grid before its axes were put in the model's order."""
-        images: dict[str, NDArray[np.generic]] = {}
-        grid = study.grid
+        channels, grid = [], study.grid
         for name in self.card.sequences:
             array = np.asarray(study.images[name].array, dtype=np.float32)
-            images[name], grid = Reorient().apply(array, study.grid) if self.model.canonical else (array, study.grid)
-        return stacked(images, self.card.sequences, self.model.axes), grid
+            if self.model.canonical:
+                array, grid = Reorient().apply(array, study.grid)
+            channels.append(array.transpose(self.model.axes))
+        return channels, grid
 
     def _networks(self, stage: Stage) -> Iterable[Infer]:
         from safetensors import SafetensorError

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.mirroring import Infer
 from metseg.engines.nnunet.decide import decided_on
 from metseg.engines.nnunet.predictor import Passes, predict_logits
-from metseg.engines.nnunet.prepare import Box, crop_to_nonzero, normalised, one_hot
+from metseg.engines.nnunet.prepare import Box, Channels, Cropped, crop_to_nonzero, one_hot
 from metseg.engines.nnunet.resample import Resampling, planned_shape, resample_image, resample_labels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 
@@ -50,7 +49,7 @@ class Outcome:
 
 def run_model(
     model: NnunetModel,
-    channels: Float[np.ndarray, "channel i j k"],
+    channels: Channels,
     spacing_mm: Millimetres,
     running: Running,
     progress: Progress = no_progress,
@@ -59,7 +58,7 @@ def run_model(
 
     Args:
         model: its stages.
-        channels: images, axes in the model's order.
+        channels: images, each (i, j, k), axes in the model's order.
         spacing_mm: along those axes.
         running: how.
         progress: 0 … 1 over all stages.
@@ -68,13 +67,13 @@ def run_model(
         InferenceError: the images are empty, or a network failed.
         ModelError: weights that are missing or of another network.
     """
-    cropped = crop_to_nonzero(channels)
-    shape = cropped.inside.shape
-    labels = np.zeros(shape, dtype=np.uint8)
+    masked = any(scheme.masked for stage in model.stages for scheme in stage.normalisation)
+    cropped = crop_to_nonzero(channels, masked=masked)
+    labels = np.zeros(cropped.shape, dtype=np.uint8)
     for number, stage in enumerate(model.stages):
         own = part_of(progress, number / len(model.stages), (number + 1) / len(model.stages))
-        geometry = _Geometry.of(stage, (shape[0], shape[1], shape[2]), spacing_mm)
-        prepared = geometry.image(normalised(cropped, stage.normalisation), stage.image_resampling)
+        geometry = _Geometry.of(stage, cropped.shape, spacing_mm)
+        prepared = geometry.images(cropped, stage)
         if number:
             before = geometry.labels(labels, stage.label_resampling)
             prepared = np.concatenate([prepared, one_hot(before, model.foreground)])
@@ -82,7 +81,7 @@ def run_model(
         logits = predict_logits(stage, networks, prepared, passes=running.passes, regions=model.regions, progress=own)
         del prepared
         labels = geometry.decide(logits, stage.logit_resampling, model)
-    whole = np.zeros(channels.shape[1:], dtype=np.uint8)
+    whole = np.zeros(channels[0].shape, dtype=np.uint8)
     whole[cropped.box] = labels
     return Outcome(logits, whole, cropped.box)
 
@@ -101,10 +100,19 @@ class _Geometry:
         i, j, k = (*spacing_mm[: 3 - len(stage.spacing_mm)], *stage.spacing_mm)
         return cls(shape, planned_shape(shape, spacing_mm, (i, j, k)), spacing_mm, (i, j, k))
 
-    def image(self, channels: NDArray[np.float32], how: Resampling | None) -> NDArray[np.float32]:
-        if how is None:
-            return channels
-        return resample_image(channels, self.stage_shape, how, how.slow_axis(self.spacing_mm, self.stage_mm))
+    def images(self, cropped: Cropped, stage: Stage) -> NDArray[np.float32]:
+        """Normalised and resampled, a channel at a time: there is one full-size copy, not one of each channel."""
+        how = stage.image_resampling
+        shape = cropped.shape if how is None else self.stage_shape
+        result = np.empty((len(cropped.channels), *shape), dtype=np.float32)
+        for scheme, channel, out in zip(stage.normalisation, cropped.channels, result, strict=True):
+            own = scheme.apply(channel, cropped.inside)
+            if how is None:
+                out[...] = own
+            else:
+                slow = how.slow_axis(self.spacing_mm, self.stage_mm)
+                out[...] = resample_image(own[np.newaxis], shape, how, slow)[0]
+        return result
 
     def labels(self, labels: NDArray[np.uint8], how: Resampling | None) -> NDArray[np.uint8]:
         if how is None:

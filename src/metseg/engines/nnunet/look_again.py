@@ -15,8 +15,8 @@ _DOUBT: Final = 0.02
 _SEES: Final = 0.5
 
 
-def undecided(logits: Float[np.ndarray, "output i j k"], *, regions: bool) -> NDArray[np.bool_]:
-    """Voxels (i, j, k) whose probability of foreground, or of any region, is neither near 0 nor near 1."""
+def undecided(logits: Float[np.ndarray, "output ..."], *, regions: bool) -> NDArray[np.bool_]:
+    """Voxels (...) whose probability of foreground, or of any region, is neither near 0 nor near 1."""
     if regions:
         odds = logits
     else:

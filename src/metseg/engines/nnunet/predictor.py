@@ -67,11 +67,11 @@ def predict_logits(
         first = mirrored if passes.mirroring == "all" else [()]
         sums.add_windows(infer, padded, places, first, part_of(own, 0, 0.5) if gated else own)
         if gated:
-            again = windows_that_see(undecided(sums.mean(), regions=regions), places, sums.importance)
+            again = windows_that_see(sums.undecided(regions=regions), places, sums.importance)
             sums.add_windows(infer, padded, again, mirrored[1:], part_of(own, 0.5, 1))
         del infer, network  # before the next is made
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
-    result = sums.mean()[(slice(None), *inner)]
+    result = sums.finish()[(slice(None), *inner)]
     if not np.isfinite(result).all():
         raise InferenceError(f"The network of stage {stage.name} gave values that are not finite.")
     return result
@@ -105,9 +105,15 @@ class _Sums:
             self._logits[whole] += logits
             self._weights[place] += self.importance * np.float32(len(mirrored))
 
-    def mean(self) -> NDArray[np.float32]:
-        """(output, i, j, k)."""
-        return self._logits / self._weights
+    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
+        """Voxels (i, j, k) that the mean so far leaves in doubt."""
+        rows = range(self._logits.shape[1])
+        return np.stack([undecided(self._logits[:, n] / self._weights[n], regions=regions) for n in rows])
+
+    def finish(self) -> NDArray[np.float32]:
+        """The mean (output, i, j, k); nothing can be added afterwards."""
+        self._logits /= self._weights
+        return self._logits
 
 
 def _constants_once(infer: Infer) -> Infer:

@@ -1,6 +1,6 @@
 """From a study's images to what an nnU-Net network is given: transposed, cropped, normalised, resampled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
@@ -15,7 +15,9 @@ from metseg.core.options import Options
 
 _SMALLEST_DEVIATION: Final = 1e-8
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+_PART: Final = 1 << 22
 Box = tuple[slice, slice, slice]
+Channels = Sequence[NDArray[np.float32]]
 
 
 class Normalisation(Options):
@@ -38,20 +40,35 @@ class Normalisation(Options):
     mean: Finite = 0.0
     deviation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
 
-    def apply(self, image: Float[np.ndarray, "i j k"], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """The normalised image (i, j, k); ``inside`` is where any channel is not empty."""
+    def apply(self, image: Float[np.ndarray, "i j k"], inside: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        """The normalised image (i, j, k), a new array; ``inside`` is where any channel is not empty, if masked."""
+        result = np.array(image, dtype=np.float32, order="C")
         if self.scheme == "ct":
-            return np.asarray((np.clip(image, self.low, self.high) - np.float32(self.mean))
-                              / np.float32(max(self.deviation, _SMALLEST_DEVIATION)), dtype=np.float32)  # fmt: skip
-        if self.scheme == "zscore":
-            values = image[inside] if self.masked else image
-            mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-            scored = (image - np.float32(mean)) / np.float32(max(deviation, _SMALLEST_DEVIATION))
-            return np.asarray(np.where(inside, scored, image) if self.masked else scored, dtype=np.float32)
-        if self.scheme == "rescale":
-            shifted = image - image.min()
-            return np.asarray(shifted / max(float(shifted.max()), _SMALLEST_DEVIATION), dtype=np.float32)
-        return image
+            np.clip(result, self.low, self.high, out=result)
+            _scale(result, self.mean, self.deviation)
+        elif self.scheme == "rescale":
+            result -= result.min()
+            _scale(result, 0, float(result.max()))
+        elif self.scheme == "zscore" and self.masked:
+            values = result[inside]
+            _scale(values, *_moments(values))
+            result[inside] = values
+        elif self.scheme == "zscore":
+            _scale(result, *_moments(result))
+        return result
+
+
+def _scale(values: NDArray[np.float32], mean: float, deviation: float) -> None:
+    values -= np.float32(mean)
+    values /= np.float32(max(deviation, _SMALLEST_DEVIATION))
+
+
+def _moments(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Mean and standard deviation, in double precision but without such a copy of all values."""
+    mean = float(values.mean(dtype=np.float64))
+    flat = values.reshape(-1)
+    parts = (flat[n : n + _PART].astype(np.float64) for n in range(0, flat.size, _PART))
+    return mean, float(np.sqrt(sum(float(((part - mean) ** 2).sum()) for part in parts) / flat.size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,45 +76,46 @@ class Cropped:
     """Channels cut down to what is not empty.
 
     Args:
-        channels: (channel, i, j, k).
-        inside: (i, j, k), not empty in any channel, holes filled.
+        channels: each (i, j, k), views of what they were cut from.
+        inside: (i, j, k), not empty in any channel, holes filled; None where nobody asked.
         box: where they lay.
     """
 
-    channels: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    channels: Channels
+    inside: NDArray[np.bool_] | None
     box: Box
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along each axis."""
+        i, j, k = self.channels[0].shape
+        return i, j, k
 
-def crop_to_nonzero(channels: Float[np.ndarray, "channel i j k"]) -> Cropped:
+
+def crop_to_nonzero(channels: Channels, *, masked: bool) -> Cropped:
     """Cut off what is exactly 0 in all channels.
+
+    Args:
+        channels: each (i, j, k).
+        masked: whether ``inside`` is wanted: filling holes takes long, and changes nothing at the edges.
 
     Raises:
         InferenceError: all is 0.
     """
-    filled: NDArray[np.bool_] = binary_fill_holes((channels != 0).any(axis=0))
-    if not filled.any():
+    inside = channels[0] != 0
+    for channel in channels[1:]:
+        inside |= channel != 0
+    if not inside.any():
         raise InferenceError("All images of the study are 0 everywhere.")
     spans = []
     for axis in range(3):
-        occupied = np.flatnonzero(filled.any(axis=tuple(other for other in range(3) if other != axis)))
+        occupied = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
         spans.append(slice(int(occupied[0]), int(occupied[-1]) + 1))
     box = (spans[0], spans[1], spans[2])
-    return Cropped(np.ascontiguousarray(channels[(slice(None), *box)]), filled[box], box)
-
-
-def normalised(cropped: Cropped, schemes: Sequence[Normalisation]) -> NDArray[np.float32]:
-    """Each channel by its own scheme: (channel, i, j, k)."""
-    return np.stack([scheme.apply(c, cropped.inside) for scheme, c in zip(schemes, cropped.channels, strict=True)])
+    filled = binary_fill_holes(inside[box]) if masked else None
+    return Cropped(tuple(channel[box] for channel in channels), filled, box)
 
 
 def one_hot(labels: NDArray[np.uint8], values: Sequence[int]) -> NDArray[np.float32]:
     """What a stage of a cascade gets to see of the one before: a channel (i, j, k) for each label but background."""
     return np.stack([(labels == value).astype(np.float32) for value in values])
-
-
-def stacked(
-    images: Mapping[str, NDArray[np.generic]], order: Sequence[str], axes: Sequence[int]
-) -> NDArray[np.float32]:
-    """Images (i, j, k) as channels, their axes in the model's order."""
-    return np.stack([np.asarray(images[name], dtype=np.float32).transpose(axes) for name in order])
