@@ -2,8 +2,9 @@
 
 ``python bench/nnunet_speed.py [--rounds N] [--size 128] [--features 32] [--results FOLDER --image FILE]`` needs
 torch, nnunetv2 (2.8.1 was used) and metseg in one environment. Without ``--results`` a PlainConvUNet of six stages with
-random weights is made, without ``--image`` a brain of 1 mm. The labels that both find are compared. Each program runs in a process of its own, in turn, cold; printed are the median wall seconds of both, the
-median of the paired ratios, and the peak memory of the larger of each one's processes.
+random weights is made, without ``--image`` a brain of 1 mm. The labels that both find are compared. Each program runs
+in a process of its own, in turn, cold; printed are the median wall seconds of both, the median of the paired ratios,
+and the peak memory of the largest of each one's processes.
 """
 
 import argparse
@@ -90,8 +91,8 @@ def compare(image: Path, folder: Path, bundle: Path, mode: str, threads: int, ro
             ours = run([sys.executable, "-m", "metseg", "segment", str(image), "-o", str(out), "--model", str(bundle),
                         f"--{mode}", "--formats", "nifti", "--threads", str(threads), "-q"])  # fmt: skip
             variables = [f"nnUNet_{what}={name}" for what in ("raw", "preprocessed", "results")]
-            theirs = run(["env", *variables, sys.executable, "-c", THEIRS, str(folder), str(image), str(place / "theirs"),
-                          "0" if mode == "fast" else "1", str(threads)])  # fmt: skip
+            given = [str(folder), str(image), str(place / "theirs"), "0" if mode == "fast" else "1", str(threads)]
+            theirs = run(["env", *variables, sys.executable, "-c", THEIRS, *given])
             rows.append((*ours, *theirs))
         mine = np.asarray(nib.load(next(out.glob("*/segmentation.nii.gz"))).dataobj)
         other = np.asarray(nib.load(place / "theirs.nii.gz").dataobj)
