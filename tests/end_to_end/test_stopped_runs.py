@@ -60,7 +60,8 @@ def test_a_killed_run_leaves_the_old_result_whole_and_the_next_run_tidies_up(whe
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert hashes(out / "Köpfe 1") == before
-    assert sorted(path.name for path in out.iterdir()) == [f".Köpfe 1.partial-{process.pid}", "Köpfe 1"]
+    half = [f".Köpfe 1.partial-{process.pid}"] if where == "write" else []
+    assert sorted(path.name for path in out.iterdir()) == [*half, "Köpfe 1"]
     assert run(scan, out, engine).state == "skipped"
     assert [path.name for path in out.iterdir()] == ["Köpfe 1"]
 
