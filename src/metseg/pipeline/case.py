@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,7 @@ from metseg.engines.base import Engine
 from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
-from metseg.io.read import read_study
+from metseg.io.read import first_image, read_study
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
 from metseg.pipeline.manifest import (
     MANIFEST,
@@ -36,7 +37,7 @@ class Task:
     Args:
         case_input: the files; never changed.
         out: the output folder; made if need be.
-        engine_of: gives the loaded model for the case.
+        engine_of: gives the loaded model for the case, which may look at its first image.
         options: all of them.
         force: do it again, and replace outputs that were changed since.
         progress: 0 … 1 over the whole case.
@@ -127,7 +128,7 @@ def run_case(
         MetsegError: the input, the options or the model will not do, the output folder cannot be written, or it
             holds the result of another input of this name (unless ``force``).
     """
-    read = read_case(Task(case_input, out, lambda _: engine, options, force, progress))
+    read = read_case(Task(case_input, out, lambda *_: engine, options, force, progress))
     return read if isinstance(read, CaseOutcome) else write_case(predict_case(read))
 
 
@@ -144,7 +145,8 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     case_input.check()
     settle_leftovers(target)
     progress(0.0, 1.0, "choosing the model")
-    engine = task.engine_of(case_input)
+    first = cache(partial(first_image, case_input))  # read once, though both the choice and the study may want it
+    engine = task.engine_of(case_input, first)
     progress(0.01, 1.0, "looking for a finished result")
     options = task.options.model_copy(update={"operating_point": operating_point(task.options, engine.card)[0]})
     mark = fingerprint(case_input, engine, options)
@@ -157,7 +159,7 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     check_target(target, set(file_names(options.formats)), force=task.force)
     make_output_folder(task.out)  # what cannot be written had better be known before the network runs
     progress(0.02, 1.0, "reading")
-    study = read_study(case_input, engine.card.sequences, engine.card.modality)
+    study = read_study(case_input, engine.card.sequences, engine.card.modality, first=first)
     read_s = perf_counter() - start
     checked = check(study, engine, options, progress=part_of(progress, 0.08, 0.1))
     return ReadCase(task, mark, checked, read_s, perf_counter() - start)
