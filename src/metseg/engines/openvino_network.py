@@ -73,7 +73,7 @@ class OpenVinoNetwork:
                 self._network.reshape(list(shape))
                 runtime = self._runtime
                 compiled = runtime.core.compile_model(self._network, runtime.device, runtime.configuration)
-                # One request for all passes of a shape: its memory, gigabytes of it, is costly to get anew.
+                # One request for all passes of a shape: its memory is costly to get anew.
                 self._request = shape, compiled.create_infer_request()
             results = self._request[1].infer([np.ascontiguousarray(channels[np.newaxis])])
         except RuntimeError as error:
