@@ -1,7 +1,7 @@
 """Several studies in one run: the neighbours overlap, and nobody can tell from the results."""
 
 import json
-from threading import current_thread, main_thread
+from threading import Barrier, current_thread, main_thread
 
 import pytest
 
@@ -64,6 +64,31 @@ def test_pictures_are_drawn_by_the_calling_thread_alone(cases, out, engine, monk
     assert main_thread() not in {*read, *predicted}
     run_batch(cases[:1], out, choose, SegmentOptions(engine="threshold", formats="json"), force=True)
     assert read[-1] == predicted[-1] == main_thread()
+
+
+def test_an_engine_that_prepares_does_so_beside_the_network(cases, out, engine):
+    meeting, failing = Barrier(2, timeout=60), []
+
+    class Preparing(ThresholdEngine):
+        def prepare(self, study):
+            if study.case == "b":
+                meeting.wait()
+            if study.case in failing:
+                raise ValueError
+
+            def run(progress):
+                if study.case == "a":
+                    meeting.wait()
+                return self.predict(study, progress=progress)
+
+            return run
+
+    run_batch(cases, out / "prepared", lambda *_: Preparing(), QUICK)
+    run_batch(cases, out / "plain", lambda *_: engine, QUICK)
+    assert without_times(out / "prepared") == without_times(out / "plain")
+    failing.append("d")
+    (outcome,) = run_batch(cases[3:], out / "failed", lambda *_: Preparing(), QUICK)
+    assert outcome.message == "The engine threshold failed on study d with ValueError."
 
 
 def test_progress_never_goes_back_and_tells_of_one_case_after_the_other(cases, out, engine):

@@ -27,7 +27,7 @@ from metseg.pipeline.manifest import (
 from metseg.pipeline.models import EngineOf
 from metseg.pipeline.outcome import CaseOutcome, State
 from metseg.pipeline.outputs import file_names, write_outputs
-from metseg.pipeline.segment import Checked, Predicted, check, conclude, operating_point, predict
+from metseg.pipeline.segment import Predicted, Prepared, check, conclude, operating_point, predict, prepare
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +65,19 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class ReadCase:
-    """A case whose images are read and checked.
+    """A case whose images are read, checked and prepared.
 
     Args:
         task: what was asked for.
         mark: of the result to be.
-        checked: the study.
-        read_s: seconds that reading took, the check left out.
+        prepared: the study.
+        read_s: seconds that reading took, the rest left out.
         seconds: spent on the case so far.
     """
 
     task: Task
     mark: Fingerprint
-    checked: Checked
+    prepared: Prepared
     read_s: float
     seconds: float
 
@@ -133,7 +133,7 @@ def run_case(
 
 
 def read_case(task: Task) -> ReadCase | CaseOutcome:
-    """The first stage: read and check the images, or find that the result is there. Makes no file.
+    """The first stage: read, check and prepare the images, or find that the result is there. Makes no file.
 
     Raises:
         MetsegError: the input, the options or the model will not do, the output folder cannot be written, or the
@@ -161,18 +161,19 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     progress(0.02, 1.0, "reading")
     study = read_study(case_input, engine.card.sequences, engine.card.modality, first=first)
     read_s = perf_counter() - start
-    checked = check(study, engine, options, progress=part_of(progress, 0.08, 0.1))
-    return ReadCase(task, mark, checked, read_s, perf_counter() - start)
+    checked = check(study, engine, options, progress=part_of(progress, 0.06, 1))
+    prepared = prepare(checked, progress=part_of(progress, 0.08, 1))
+    return ReadCase(task, mark, prepared, read_s, perf_counter() - start)
 
 
 def predict_case(read: ReadCase) -> PredictedCase:
-    """The second stage: the engine. Touches no file.
+    """The second stage: the network. Touches no file.
 
     Raises:
         MetsegError: the engine failed, or the study is not what it needs.
     """
     start = perf_counter()
-    predicted = predict(read.checked, progress=part_of(read.task.progress, 0.1, 0.65))
+    predicted = predict(read.prepared, progress=part_of(read.task.progress, 0.15, 0.65))
     return PredictedCase(read, predicted, read.seconds + perf_counter() - start)
 
 

@@ -1,7 +1,8 @@
 """The main job: one study and an engine in, segmentation, lesions and provenance out. Touches no file."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Final
@@ -17,7 +18,7 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
-from metseg.engines.base import Engine, ModelCard, OperatingPoint
+from metseg.engines.base import Engine, ModelCard, OperatingPoint, PreparingEngine, Ready
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
@@ -49,6 +50,19 @@ class Checked:
 
 
 @dataclass(frozen=True, eq=False)
+class Prepared:
+    """A checked study that the engine has prepared, if it is one that does.
+
+    Args:
+        checked: the study.
+        ready: what is left to do for the engine.
+    """
+
+    checked: Checked
+    ready: Ready
+
+
+@dataclass(frozen=True, eq=False)
 class Predicted:
     """What the engine made of a checked study.
 
@@ -62,7 +76,7 @@ class Predicted:
 
 
 def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: Progress = no_progress) -> CaseResult:
-    """Segment one study: check it, predict, conclude.
+    """Segment one study: check it, prepare it, predict, conclude.
 
     Notes of the reader that doubt the result itself come out as warnings, and no longer as notes.
 
@@ -77,8 +91,9 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         ConfigError: the model has no such operating point.
         InferenceError: the engine failed or gave something that is no probability.
     """
-    checked = check(study, engine, options, progress=part_of(progress, 0, 0.05))
-    predicted = predict(checked, progress=part_of(progress, 0.05, 0.85))
+    checked = check(study, engine, options, progress=progress)
+    prepared = prepare(checked, progress=part_of(progress, 0.05, 1))
+    predicted = predict(prepared, progress=part_of(progress, 0.1, 0.85))
     return conclude(predicted, progress=part_of(progress, 0.85, 1))
 
 
@@ -97,17 +112,38 @@ def check(study: Study, engine: Engine, options: SegmentOptions, *, progress: Pr
     return Checked(study, engine, options, warnings, {"check": _since(start)})
 
 
-def predict(checked: Checked, *, progress: Progress = no_progress) -> Predicted:
-    """The second stage of ``segment``: the engine.
+def prepare(checked: Checked, *, progress: Progress = no_progress) -> Prepared:
+    """The second stage of ``segment``: what the engine does before its network; its time counts as prediction.
+
+    Raises:
+        InputError: the engine finds that the study is not what it needs.
+        InferenceError: the engine failed.
+    """
+    study, engine = checked.study, checked.engine
+    if not isinstance(engine, PreparingEngine):
+        return Prepared(checked, lambda progress: engine.predict(study, progress=progress))
+    start = perf_counter()
+    progress(0, 1, "preprocessing")
+    with _told_of(checked):
+        ready = engine.prepare(study)
+    return Prepared(replace(checked, timings_s={**checked.timings_s, "predict": _since(start)}), ready)
+
+
+def predict(prepared: Prepared, *, progress: Progress = no_progress) -> Predicted:
+    """The third stage of ``segment``: the engine's network.
 
     Raises:
         InputError: the engine finds that the study is not what it needs.
         InferenceError: the engine failed or gave something that is no probability.
     """
     start = perf_counter()
-    probability = _probability(checked.study, checked.engine, progress)
+    checked = prepared.checked
+    with _told_of(checked):
+        probability = prepared.ready(progress)
+    _check_probability(probability, checked)
     warnings = (*checked.warnings, *check_brain(probability))
-    timings = {**checked.timings_s, "predict": _since(start)}
+    seconds = round(checked.timings_s.get("predict", 0.0) + perf_counter() - start, 3)
+    timings = {**checked.timings_s, "predict": seconds}
     return Predicted(replace(checked, warnings=warnings, timings_s=timings), probability)
 
 
@@ -198,17 +234,23 @@ def _since(start: float) -> float:
     return round(perf_counter() - start, 3)
 
 
-def _probability(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap:
-    """Run the engine and check what it gives."""
+@contextmanager
+def _told_of(checked: Checked) -> Iterator[None]:
+    """What an engine stumbles over is told of as its failure."""
     try:
-        probability = engine.predict(study, progress=progress)
+        yield
     except (MetsegError, MemoryError):
         raise
     except Exception as error:
         raise InferenceError(
-            f"The engine {engine.name} failed on study {study.case} with {type(error).__name__}.",
+            f"The engine {checked.engine.name} failed on study {checked.study.case} with {type(error).__name__}.",
             hint="Run again with --debug to see where.",
         ) from error
+
+
+def _check_probability(probability: ProbabilityMap, checked: Checked) -> None:
+    """Refuse what is no probability, or not of lesions."""
+    study, engine = checked.study, checked.engine
     low, high = float(probability.array.min()), float(probability.array.max())
     # A NaN passes through min and max, and no comparison with it is true.
     if not (low >= 0 and high <= 1):
@@ -219,7 +261,6 @@ def _probability(study: Study, engine: Engine, progress: Progress) -> Probabilit
         )
     if LESION not in probability.classes:
         raise InferenceError(f"The engine {engine.name} gave no class called {LESION}, but {probability.classes}.")
-    return probability
 
 
 def _label(probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine) -> LabelMap:
