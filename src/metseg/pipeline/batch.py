@@ -36,8 +36,8 @@ def run_batch(
 ) -> list[CaseOutcome]:
     """Run every case and say what became of each.
 
-    While the network has one case, the case after it is read and prepared, and the case before it is written; so up to three
-    studies are in memory. A lone case is done without threads. Pictures are drawn in the calling thread only.
+    While the network has one case, the case after it is read and prepared, and the case before it is written; so up to
+    three studies are in memory. A lone case is done without threads. Pictures are drawn in the calling thread only.
 
     Args:
         inputs: the cases, in order, each of another name.
