@@ -78,7 +78,7 @@ def test_the_same_bytes_in_another_part_are_the_same_input(scan, out, engine):
 
 def test_a_channel_without_its_first_fails_and_stops_nobody(scan, out, engine):
     scan.with_name("pat_0001.nii.gz").write_bytes(scan.read_bytes())
-    done = run_batch(find_sources([scan.parent]), out, lambda _: engine, QUICK)
+    done = run_batch(find_sources([scan.parent]), out, lambda *_: engine, QUICK)
     outcomes = {outcome.case: outcome for outcome in done}
     assert {case: outcome.state for case, outcome in outcomes.items()} == {"Köpfe 1": "done", "pat": "failed"}
     assert outcomes["pat"].message == "An image is numbered _0001, but none is numbered _0000, the first sequence."

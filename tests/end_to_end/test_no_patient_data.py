@@ -86,7 +86,7 @@ def test_a_zip_of_dicom_gives_the_same_lesions(tmp_path, out, engine, phantom):
 
 def test_a_ct_series_is_refused_by_its_header(tmp_path, out, engine, phantom):
     folder = dicom_folder(tmp_path / "ct", phantom, CTImageStorage, "CT")
-    (outcome,) = run_batch(find_sources([folder]), out, lambda _: engine, QUICK)
+    (outcome,) = run_batch(find_sources([folder]), out, lambda *_: engine, QUICK)
     assert (outcome.state, outcome.exit_code) == ("failed", 2)
     assert list(out.iterdir()) == []
 

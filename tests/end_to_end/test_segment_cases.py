@@ -76,7 +76,7 @@ def test_the_manifest_says_how_and_names_every_file(scan, out, engine):
 def test_users_files_are_left_as_they_are(scan, out, engine):
     (scan.parent / "link to it.nii.gz").symlink_to(scan)
     before, times = hashes(scan.parent), {p.name: p.lstat().st_mtime_ns for p in scan.parent.iterdir()}
-    outcomes = run_batch(find_sources([scan.parent]), out, lambda _: engine, QUICK)
+    outcomes = run_batch(find_sources([scan.parent]), out, lambda *_: engine, QUICK)
     assert [outcome.state for outcome in outcomes] == ["done", "done"]
     assert sorted(outcome.case for outcome in outcomes) == ["Köpfe 1", "link to it"]
     assert hashes(scan.parent) == before
@@ -189,7 +189,7 @@ def test_failing_cases_among_good_ones_stop_nobody(scan, out, phantom):
 
     cases, failures = find_cases([scan.parent, scan.parent / "z nowhere.nii"], out)
     seen = []
-    results = [*run_batch(cases, out, lambda _: Surprising(), QUICK, on_outcome=seen.append), *failures]
+    results = [*run_batch(cases, out, lambda *_: Surprising(), QUICK, on_outcome=seen.append), *failures]
     states = {outcome.case: (outcome.state, outcome.exit_code) for outcome in results}
     assert states == {
         "Köpfe 1": ("done", 0),
@@ -212,7 +212,7 @@ def test_what_nobody_foresaw_is_told_without_its_text(scan, out, engine, monkeyp
         raise KeyError("Secret^Person")
 
     monkeypatch.setattr("metseg.pipeline.case.read_study", surprise)
-    (outcome,) = run_batch(find_sources([scan]), out, lambda _: engine, QUICK)
+    (outcome,) = run_batch(find_sources([scan]), out, lambda *_: engine, QUICK)
     assert (outcome.state, outcome.exit_code) == ("failed", 1)
     assert outcome.message == "Something unexpected went wrong (KeyError)."
     assert "KeyError" in outcome.details
@@ -230,7 +230,7 @@ def test_an_interrupt_ends_the_batch_and_leaves_no_half_result(scan, out):
 
     cases = sorted(find_sources([scan.parent]), key=lambda case: case.case != "a first")
     with pytest.raises(KeyboardInterrupt):
-        run_batch(cases, out, lambda _: Interrupted(), QUICK)
+        run_batch(cases, out, lambda *_: Interrupted(), QUICK)
     assert [path.name for path in out.iterdir()] == ["a first"]
 
 
@@ -259,7 +259,7 @@ def test_a_disk_that_fills_up_leaves_the_old_result(scan, out, engine, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(outputs, "write_lesions_csv", full)
-    (outcome,) = run_batch(find_sources([scan]), out, lambda _: engine, QUICK, force=True)
+    (outcome,) = run_batch(find_sources([scan]), out, lambda *_: engine, QUICK, force=True)
     assert outcome.message == "The system refused: No space left on device."
     assert hashes(out) == before
     assert folder.is_dir()

@@ -1,6 +1,6 @@
 import pytest
 
-from metseg.core.progress import no_progress, part_of
+from metseg.core.progress import JointProgress, no_progress, part_of
 
 
 def heard():
@@ -32,3 +32,27 @@ def test_a_part_with_nothing_to_do_is_done():
 
 def test_nobody_hears_no_progress():
     assert no_progress(1, 2, "what") is None
+
+
+def test_jobs_at_the_same_time_make_one_progress_that_never_goes_back():
+    calls, progress = heard()
+    joint = JointProgress(progress, 2)
+    first, second = joint.of(0), joint.of(1)
+    first(1, 4, "a: network")
+    second(1, 2, "b: reading")
+    first(0, 4, "a: again")
+    first(4, 4, "a: done")
+    second(0, 0, "b: done")
+    assert calls == [
+        (0.125, 1.0, "a: network"),
+        (0.375, 1.0, "a: network"),
+        (0.375, 1.0, "a: again"),
+        (0.75, 1.0, "b: reading"),
+        (1.0, 1.0, "b: done"),
+    ]
+
+
+def test_a_job_that_ends_before_the_first_has_begun_is_told_of():
+    calls, progress = heard()
+    JointProgress(progress, 2).of(1)(1, 1, "b: done")
+    assert calls == [(0.5, 1.0, "b: done")]

@@ -1,6 +1,6 @@
 """The seam between metseg and whatever finds lesions: what an engine is, and what it says of its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -129,6 +129,26 @@ class Engine(Protocol):
         """Probabilities on the model's grid, which holds all of the study's brain; beyond it they are 0.
 
         The classes hold all names of ``card.labels``, and perhaps more (``"brain"``).
+
+        Raises:
+            InputError: the study lacks a sequence.
+            InferenceError: the model ran and failed.
+        """
+        ...
+
+
+Ready = Callable[[Progress], ProbabilityMap]
+
+
+@runtime_checkable
+class PreparingEngine(Engine, Protocol):
+    """An engine that can prepare a study while its network has another: ``predict`` is one after the other.
+
+    The two halves may run in two threads, each on one study at a time.
+    """
+
+    def prepare(self, study: Study) -> Ready:
+        """All that comes before the network; what is left to do is returned.
 
         Raises:
             InputError: the study lacks a sequence.

@@ -10,7 +10,7 @@ from metseg.core.grid import Grid
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap
-from metseg.engines.base import Mode, ModelCard
+from metseg.engines.base import Mode, ModelCard, Ready
 from metseg.engines.brain_mask import brain_region
 from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
@@ -76,15 +76,28 @@ class OpenVinoEngine:
             InputError: the study lacks a sequence, or no brain is found in it.
             InferenceError: the network failed, or gave something else than probabilities.
         """
-        manifest = self.bundle.manifest
         progress(0, 1, "preprocessing")
+        return self.prepare(study)(progress)
+
+    def prepare(self, study: Study) -> Ready:
+        """Find the brain and do the steps; the network and the brain mask are left.
+
+        Raises:
+            InputError: the study lacks a sequence, or no brain is found in it.
+            InferenceError: the brain finder failed.
+        """
+        manifest = self.bundle.manifest
         if self.stripper is not None:
             study = self.stripper.strip(study)
         channels, grid = steps.run_study(manifest.preprocessing, study, manifest.sequences)
-        array = self._forward(channels, progress)
-        self._mask_by_brain(array, grid)
-        progress(1, 1, "network")
-        return ProbabilityMap(array, grid, manifest.outputs)
+
+        def run(progress: Progress) -> ProbabilityMap:
+            array = self._forward(channels, progress)
+            self._mask_by_brain(array, grid)
+            progress(1, 1, "network")
+            return ProbabilityMap(array, grid, manifest.outputs)
+
+        return run
 
     def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
         """All passes: (channel, i, j, k) to (output, i, j, k)."""

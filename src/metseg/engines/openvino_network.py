@@ -57,7 +57,7 @@ class OpenVinoNetwork:
         self.model = model
         self._runtime = runtime
         self._network = _read(path, channels, outputs, runtime)
-        self._compiled: tuple[tuple[int, ...], Any] | None = None
+        self._request: tuple[tuple[int, ...], Any] | None = None
 
     def infer(self, channels: Float[np.ndarray, "channel i j k"]) -> NDArray[np.float32]:
         """One pass: (channel, i, j, k) to (output, i, j, k).
@@ -68,14 +68,14 @@ class OpenVinoNetwork:
         shape = (1, *channels.shape)
         expected = (1, self.outputs, *channels.shape[1:])
         try:
-            if self._compiled is None or self._compiled[0] != shape:
-                self._compiled = None  # frees the last one's memory first
+            if self._request is None or self._request[0] != shape:
+                self._request = None  # frees the last one's memory first
                 self._network.reshape(list(shape))
                 runtime = self._runtime
                 compiled = runtime.core.compile_model(self._network, runtime.device, runtime.configuration)
-                self._compiled = shape, compiled
-            request = self._compiled[1].create_infer_request()
-            results = request.infer([np.ascontiguousarray(channels[np.newaxis])])
+                # One request for all passes of a shape: its memory is costly to get anew.
+                self._request = shape, compiled.create_infer_request()
+            results = self._request[1].infer([np.ascontiguousarray(channels[np.newaxis])])
         except RuntimeError as error:
             raise InferenceError(
                 f"The network of {self.model} failed on {'×'.join(map(str, channels.shape[1:]))} voxels.",

@@ -101,7 +101,8 @@ class PixelReader:
         try:
             with warnings.catch_warnings():
                 if syntax == RLELossless:  # pydicom trims frames that decode to more than declared, with a warning
-                    warnings.simplefilter("error")
+                    # Filters hold for all threads: no neighbour's warning may become an error.
+                    warnings.filterwarnings("error", module=r"pydicom\.")
                 stored = pixel_array(dataset, index=frame.index, raw=True, decoding_plugin=_DECODERS[syntax])
         except Exception as error:
             raise InputError(f"The pixels of {frame.name} cannot be decoded ({syntax.name}).", hint=RESEND) from error

@@ -1,6 +1,8 @@
 """The folder that results go to: made, or refused in a sentence; what the user keeps there stays."""
 
+import os
 from collections.abc import Iterable
+from errno import EACCES
 from pathlib import Path
 
 from metseg.core.errors import InputError
@@ -19,10 +21,12 @@ def make_output_folder(folder: Path) -> None:
     """Make ``folder`` and those above it, where they are missing.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: it cannot be made, or not be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(EACCES, os.strerror(EACCES))
     except OSError as error:
         raise unwritable(folder, error) from error
 

@@ -1,7 +1,7 @@
 """Read one case: its images by sequence, whatever their format, as a study."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +18,12 @@ from metseg.io.zip_files import unpacked
 
 
 def read_study(
-    case_input: CaseInput, sequences: tuple[str, ...], modality: Modality, limits: Limits = DEFAULT_LIMITS
+    case_input: CaseInput,
+    sequences: tuple[str, ...],
+    modality: Modality,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    first: Callable[[], ImageFile] | None = None,
 ) -> Study:
     """Read the images that a model wants.
 
@@ -27,6 +32,7 @@ def read_study(
         sequences: of the model, in its order: file ``_0000`` is the first, and a lone file is too.
         modality: ``"MR"`` or ``"CT"``: which series of a mixed DICOM folder is right.
         limits: what a file may claim and hold.
+        first: gives what ``first_image`` gives; asked for a lone image, as the caller may have read it already.
 
     Returns:
         A study with those of the wanted sequences that are there; its source names the user's files, the hash over
@@ -44,7 +50,7 @@ def read_study(
     elif is_dicom_case(case_input):
         images, notes = {sequences[0]: _read_dicom_case(case_input, modality, limits)}, ()
     else:
-        images, notes = _read_channels(case_input, sequences, limits)
+        images, notes = _read_channels(case_input, sequences, limits, first)
     return Study(
         case=case_input.case,
         images={sequence: image.volume for sequence, image in images.items()},
@@ -115,10 +121,12 @@ def _read_named(
 
 
 def _read_channels(
-    case_input: CaseInput, sequences: Sequence[str], limits: Limits
+    case_input: CaseInput, sequences: Sequence[str], limits: Limits, first: Callable[[], ImageFile] | None
 ) -> tuple[dict[str, ImageFile], tuple[str, ...]]:
     """Channel n is the model's n-th sequence; channels the model does not have are left unread."""
     channels = case_input.channels or (0,)
+    if first is not None and channels == (0,):
+        return {sequences[0]: first()}, ()
     images: dict[str, ImageFile] = {}
     unused = []
     with _image_files(case_input, limits) as files:

@@ -1,6 +1,8 @@
-"""One case from files to a finished result folder."""
+"""One case from files to a finished result folder, in three stages: read, predict, write."""
 
 import json
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,7 +12,8 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.base import Engine
 from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
-from metseg.io.read import read_study
+from metseg.io.output_folder import make_output_folder
+from metseg.io.read import first_image, read_study
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
 from metseg.pipeline.manifest import (
     MANIFEST,
@@ -21,9 +24,82 @@ from metseg.pipeline.manifest import (
     is_finished,
     read_manifest,
 )
+from metseg.pipeline.models import EngineOf
 from metseg.pipeline.outcome import CaseOutcome, State
 from metseg.pipeline.outputs import file_names, write_outputs
-from metseg.pipeline.segment import operating_point, segment
+from metseg.pipeline.segment import Predicted, Prepared, check, conclude, operating_point, predict, prepare
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A case to do.
+
+    Args:
+        case_input: the files; never changed.
+        out: the output folder; made if need be.
+        engine_of: gives the loaded model for the case, which may look at its first image.
+        options: all of them.
+        force: do it again, and replace outputs that were changed since.
+        progress: 0 … 1 over the whole case.
+        seconds: spent on it so far.
+    """
+
+    case_input: CaseInput
+    out: Path
+    engine_of: EngineOf
+    options: SegmentOptions
+    force: bool = False
+    progress: Progress = no_progress
+    seconds: float = 0.0
+
+    @property
+    def task(self) -> "Task":
+        """Itself: every stage of a case knows its task."""
+        return self
+
+    @property
+    def target(self) -> Path:
+        """The folder of its result."""
+        return self.out / self.case_input.case
+
+
+@dataclass(frozen=True, eq=False)
+class ReadCase:
+    """A case whose images are read, checked and prepared.
+
+    Args:
+        task: what was asked for.
+        mark: of the result to be.
+        prepared: the study.
+        read_s: seconds that reading took, the rest left out.
+        seconds: spent on the case so far.
+    """
+
+    task: Task
+    mark: Fingerprint
+    prepared: Prepared
+    read_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedCase:
+    """A case that the engine is done with.
+
+    Args:
+        read: the case as it was read.
+        predicted: what the engine gave.
+        seconds: spent on the case so far.
+    """
+
+    read: ReadCase
+    predicted: Predicted
+    seconds: float
+
+    @property
+    def task(self) -> Task:
+        """What was asked for."""
+        return self.read.task
 
 
 def run_case(
@@ -52,50 +128,81 @@ def run_case(
         MetsegError: the input, the options or the model will not do, the output folder cannot be written, or it
             holds the result of another input of this name (unless ``force``).
     """
+    read = read_case(Task(case_input, out, lambda *_: engine, options, force, progress))
+    return read if isinstance(read, CaseOutcome) else write_case(predict_case(read))
+
+
+def read_case(task: Task) -> ReadCase | CaseOutcome:
+    """The first stage: read, check and prepare the images, or find that the result is there. Makes no file.
+
+    Raises:
+        MetsegError: the input, the options or the model will not do, the output folder cannot be written, or the
+            result would take the place of something that metseg may not replace.
+    """
     start = perf_counter()
+    case_input, target, progress = task.case_input, task.target, task.progress
     check_name(case_input.case)
     case_input.check()
-    target = out / case_input.case
     settle_leftovers(target)
-    progress(0.0, 1.0, "looking for a finished result")
-    options = options.model_copy(
-        update={"operating_point": operating_point(options, engine.card)[0], "mode": engine.mode}
-    )
+    progress(0.0, 1.0, "choosing the model")
+    first = cache(partial(first_image, case_input))  # read once, though both the choice and the study may want it
+    engine = task.engine_of(case_input, first)
+    progress(0.01, 1.0, "looking for a finished result")
+    point = operating_point(task.options, engine.card)[0]
+    options = task.options.model_copy(update={"operating_point": point, "mode": engine.mode})
     mark = fingerprint(case_input, engine, options)
     manifest = read_manifest(target)
-    if manifest is not None and not force:
+    if manifest is not None and not task.force:
         check_same_input(manifest, mark, target)
         if is_finished(target, manifest, mark):
             progress(1.0, 1.0, "finished before")
             return _outcome("skipped", target, manifest, perf_counter() - start)
-    check_target(target, set(file_names(options.formats)), force=force)
-    with result_folder(target) as folder:
-        manifest = _make(case_input, folder, engine, options, mark=mark, progress=progress)
-    progress(1.0, 1.0, "done")
-    return _outcome("done", target, manifest, perf_counter() - start)
-
-
-def _make(
-    case_input: CaseInput,
-    folder: Path,
-    engine: Engine,
-    options: SegmentOptions,
-    *,
-    mark: Fingerprint,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Fill ``folder`` with a whole result; returns its manifest, which is written last."""
-    start = perf_counter()
+    check_target(target, set(file_names(options.formats)), force=task.force)
+    make_output_folder(task.out)  # what cannot be written had better be known before the network runs
     progress(0.02, 1.0, "reading")
-    study = read_study(case_input, engine.card.sequences, engine.card.modality)
-    reading = perf_counter()
-    result = segment(study, engine, options, progress=part_of(progress, 0.1, 0.75))
-    writing = perf_counter()
+    study = read_study(case_input, engine.card.sequences, engine.card.modality, first=first)
+    read_s = perf_counter() - start
+    checked = check(study, engine, options, progress=part_of(progress, 0.06, 1))
+    prepared = prepare(checked, progress=part_of(progress, 0.08, 1))
+    return ReadCase(task, mark, prepared, read_s, perf_counter() - start)
+
+
+def predict_case(read: ReadCase) -> PredictedCase:
+    """The second stage: the network. Touches no file.
+
+    Raises:
+        MetsegError: the engine failed, or the study is not what it needs.
+    """
+    start = perf_counter()
+    predicted = predict(read.prepared, progress=part_of(read.task.progress, 0.15, 0.65))
+    return PredictedCase(read, predicted, read.seconds + perf_counter() - start)
+
+
+def write_case(case: PredictedCase) -> CaseOutcome:
+    """The last stage: label, measure, draw and write. The result appears whole or not at all.
+
+    Raises:
+        MetsegError: the result cannot be written.
+    """
+    start = perf_counter()
+    task = case.task
+    with result_folder(task.target) as folder:
+        manifest = _fill(folder, case)
+    task.progress(1.0, 1.0, "done")
+    return _outcome("done", task.target, manifest, case.seconds + perf_counter() - start)
+
+
+def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
+    """Fill ``folder`` with a whole result; returns its manifest, which is written last."""
+    read, progress = case.read, case.task.progress
+    result = conclude(case.predicted, progress=part_of(progress, 0.65, 0.75))
+    start = perf_counter()
     progress(0.75, 1.0, "writing the result")
-    warnings = write_outputs(result, folder, options.formats)
-    names = [folder / name for name in file_names(options.formats) if (folder / name).exists()]
-    manifest = compose_manifest(result, case_input, mark=mark, outputs=names, warnings=warnings)
-    stages = {"read": reading - start, **result.provenance.timings_s, "write": perf_counter() - writing}
+    formats = case.task.options.formats
+    warnings = write_outputs(result, folder, formats)
+    names = [folder / name for name in file_names(formats) if (folder / name).exists()]
+    manifest = compose_manifest(result, case.task.case_input, mark=read.mark, outputs=names, warnings=warnings)
+    stages = {"read": read.read_s, **result.provenance.timings_s, "write": perf_counter() - start}
     manifest["timings_s"] = {stage: round(seconds, 3) for stage, seconds in stages.items()}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return manifest

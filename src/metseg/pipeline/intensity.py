@@ -77,12 +77,13 @@ def measure_intensity(volume: Volume) -> IntensityFacts:
     values = sample[np.isfinite(sample)]
     if values.size == 0:
         values = np.zeros(1)
+    levels = np.unique(values)
     peak, peak_share = _peak(values)
     return IntensityFacts(
         minimum=float(values.min()),
         maximum=float(values.max()),
-        distinct=_distinct_whole_numbers(volume.array, values, _MASK_VALUES),
-        flat=_flatness(volume.array, values),
+        distinct=_distinct_whole_numbers(volume.array, levels, _MASK_VALUES),
+        flat=_flatness(volume.array, levels),
         air=_share(values, -1100, -850),
         soft=_share(values, 0, 80),
         bone=_share(values, 300, 3500),
@@ -119,20 +120,20 @@ def _peak(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(centres[best]), float(inside[best] / foreground.size)
 
 
-def _distinct_whole_numbers(array: NDArray[np.generic], sample: NDArray[np.float64], at_most: int) -> int | None:
-    """Number of distinct values if all are whole numbers and no more than ``at_most``; the sample decides early."""
-    if np.unique(sample).size > at_most or not np.array_equal(sample, np.rint(sample)):
+def _distinct_whole_numbers(array: NDArray[np.generic], levels: NDArray[np.float64], at_most: int) -> int | None:
+    """Number of distinct values if all are whole numbers and no more than ``at_most``; those sampled decide early."""
+    if levels.size > at_most or not np.array_equal(levels, np.rint(levels)):
         return None
     values = np.unique(array)
     whole = np.array_equal(values.astype(np.float64), np.rint(values.astype(np.float64)))
     return int(values.size) if whole and values.size <= at_most else None
 
 
-def _flatness(array: NDArray[np.generic], sample: NDArray[np.float64]) -> float:
+def _flatness(array: NDArray[np.generic], levels: NDArray[np.float64]) -> float:
     """Share of foreground voxels of the middle slices that equal their neighbour exactly, for few whole numbers."""
-    if np.unique(sample).size > 256 or not np.array_equal(sample, np.rint(sample)):
+    if levels.size > 256 or not np.array_equal(levels, np.rint(levels)):
         return 0.0
     middle = array[:, :, array.shape[2] // 3 : -(array.shape[2] // 3) or None]
     one, other = middle[:-1], middle[1:]
-    foreground = one > sample.min()
+    foreground = one > levels[0]
     return float(np.mean(one[foreground] == other[foreground])) if foreground.any() else 0.0

@@ -8,9 +8,9 @@ from metseg.engines.base import Engine, ModelCard
 from metseg.engines.catalogue import DEFAULT_BUNDLES, shipped_manifest
 from metseg.engines.registry import DEFAULT_ENGINE, load_engine
 from metseg.io.discover import CaseInput
-from metseg.pipeline.modality import modality_of
+from metseg.pipeline.modality import FirstImage, modality_of
 
-EngineOf = Callable[[CaseInput], Engine]
+EngineOf = Callable[[CaseInput, FirstImage], Engine]
 
 
 class Models:
@@ -36,15 +36,15 @@ class Models:
         for card in cards:
             card.operating_point(options.operating_point)
 
-    def of(self, case_input: CaseInput) -> Engine:
-        """The engine for a case.
+    def of(self, case_input: CaseInput, first: FirstImage | None = None) -> Engine:
+        """The engine for a case; ``first`` reads its first image, should that have to be looked at.
 
         Raises:
             InputError: the case cannot be read, so that nobody knows its modality.
             ModelError: the model that ships for it is broken.
             ConfigError: there is no such device.
         """
-        return self.for_modality(modality_of(case_input) if self._by_modality else "MR")
+        return self.for_modality(modality_of(case_input, first) if self._by_modality else "MR")
 
     def for_modality(self, modality: Modality) -> Engine:
         """The engine for all cases of a modality."""

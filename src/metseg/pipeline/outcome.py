@@ -14,7 +14,7 @@ class CaseOutcome:
     Args:
         case: its name.
         state: ``"done"``, ``"skipped"`` (a finished result was there) or ``"failed"``.
-        seconds: how long it took.
+        seconds: spent on it, without waiting for other cases.
         folder: of the result; None if it failed.
         model: name and version of what made it; None if it failed.
         report: what to open first: the report, or else the preview; None where there is neither.

@@ -1,9 +1,9 @@
 """The main job: one study and an engine in, segmentation, lesions and provenance out. Touches no file."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
-from metseg.engines.base import Engine, ModelCard, OperatingPoint
+from metseg.engines.base import Engine, ModelCard, OperatingPoint, PreparingEngine, Ready
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
@@ -30,8 +30,53 @@ _LIBRARIES: Final = ("numpy", "scipy", "openvino", "nibabel", "pydicom", "connec
 LESION: Final = "lesion"
 
 
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A study that a model may take.
+
+    Args:
+        study: without those of its reader's notes that doubt the result itself: these are warnings.
+        engine: with the model.
+        options: as for ``segment``.
+        warnings: so far, a sentence each.
+        timings_s: seconds of each stage so far.
+    """
+
+    study: Study
+    engine: Engine
+    options: SegmentOptions
+    warnings: tuple[str, ...]
+    timings_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A checked study that the engine has prepared, if it is one that does.
+
+    Args:
+        checked: the study.
+        ready: what is left to do for the engine.
+    """
+
+    checked: Checked
+    ready: Ready
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What the engine made of a checked study.
+
+    Args:
+        checked: the study.
+        probability: on the model's grid.
+    """
+
+    checked: Checked
+    probability: ProbabilityMap
+
+
 def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: Progress = no_progress) -> CaseResult:
-    """Segment one study.
+    """Segment one study: check it, prepare it, predict, conclude.
 
     Notes of the reader that doubt the result itself come out as warnings, and no longer as notes.
 
@@ -46,34 +91,91 @@ def segment(study: Study, engine: Engine, options: SegmentOptions, *, progress: 
         ConfigError: the model has no such operating point.
         InferenceError: the engine failed or gave something that is no probability.
     """
+    checked = check(study, engine, options, progress=progress)
+    prepared = prepare(checked, progress=part_of(progress, 0.05, 1))
+    predicted = predict(prepared, progress=part_of(progress, 0.1, 0.85))
+    return conclude(predicted, progress=part_of(progress, 0.85, 1))
+
+
+def check(study: Study, engine: Engine, options: SegmentOptions, *, progress: Progress = no_progress) -> Checked:
+    """The first stage of ``segment``: may this model take this study?
+
+    Raises:
+        InputError: the study is not what the model needs.
+        ConfigError: the model has no such operating point.
+    """
+    start = perf_counter()
+    progress(0, 1, "checking the image")
+    operating_point(options, engine.card)
+    study, doubts = doubts_apart(study)
+    warnings = (*doubts, *check_modality(study, engine.card, force=options.force_modality))
+    return Checked(study, engine, options, warnings, {"check": _since(start)})
+
+
+def prepare(checked: Checked, *, progress: Progress = no_progress) -> Prepared:
+    """The second stage of ``segment``: what the engine does before its network; its time counts as prediction.
+
+    Raises:
+        InputError: the engine finds that the study is not what it needs.
+        InferenceError: the engine failed.
+    """
+    study, engine = checked.study, checked.engine
+    if not isinstance(engine, PreparingEngine):
+        return Prepared(checked, lambda progress: engine.predict(study, progress=progress))
+    start = perf_counter()
+    progress(0, 1, "preprocessing")
+    with _told_of(checked):
+        ready = engine.prepare(study)
+    return Prepared(replace(checked, timings_s={**checked.timings_s, "predict": _since(start)}), ready)
+
+
+def predict(prepared: Prepared, *, progress: Progress = no_progress) -> Predicted:
+    """The third stage of ``segment``: the engine's network.
+
+    Raises:
+        InputError: the engine finds that the study is not what it needs.
+        InferenceError: the engine failed or gave something that is no probability.
+    """
+    start = perf_counter()
+    checked = prepared.checked
+    with _told_of(checked):
+        probability = prepared.ready(progress)
+    _check_probability(probability, checked)
+    warnings = (*checked.warnings, *check_brain(probability))
+    seconds = round(checked.timings_s.get("predict", 0.0) + perf_counter() - start, 3)
+    timings = {**checked.timings_s, "predict": seconds}
+    return Predicted(replace(checked, warnings=warnings, timings_s=timings), probability)
+
+
+def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseResult:
+    """The last stage of ``segment``: lesions from probabilities.
+
+    Raises:
+        InferenceError: the engine left the decision to an operating point that makes none.
+    """
+    checked, probability = predicted.checked, predicted.probability
+    study, engine, options = checked.study, checked.engine, checked.options
     point, rule = operating_point(options, engine.card)
-    study, warnings = doubts_apart(study)
-    timings: dict[str, float] = {}
-    with _timed(timings, "check"):
-        progress(0.0, 1.0, "checking the image")
-        warnings += check_modality(study, engine.card, force=options.force_modality)
-    with _timed(timings, "predict"):
-        probability = _predict(study, engine, part_of(progress, 0.05, 0.85))
-        warnings += check_brain(probability)
-    with _timed(timings, "label"):
-        progress(0.85, 1.0, "labelling")
-        labels = _label(probability, study, rule, engine)
-        instances = _instances(labels, engine.card, options.min_volume_mm3)
-    with _timed(timings, "measure"):
-        progress(0.92, 1.0, "measuring")
-        instances, lesions = confident_lesions(instances, probability, engine.card, rule)
-        dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
-        segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
-        wanted = {"probability", "uncertainty"} & set(options.formats)
-        full = probability_on_grid(probability, study.grid, LESION) if wanted else None
-    progress(1.0, 1.0, "measuring")
+    start = perf_counter()
+    progress(0, 1, "labelling")
+    labels = _label(probability, study, rule, engine)
+    instances = _instances(labels, engine.card, options.min_volume_mm3)
+    labelled = perf_counter()
+    progress(0.5, 1, "measuring")
+    instances, lesions = confident_lesions(instances, probability, engine.card, rule)
+    dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
+    segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
+    wanted = {"probability", "uncertainty"} & set(options.formats)
+    full = probability_on_grid(probability, study.grid, LESION) if wanted else None
+    progress(1, 1, "measuring")
+    timings = {**checked.timings_s, "label": round(labelled - start, 3), "measure": _since(labelled)}
     provenance = Provenance(
         engine=engine.name,
         model=describe_model(engine.card),
         versions=library_versions(),
         options=resolved(options, engine, point, rule),
         timings_s=timings,
-        warnings=tuple(warnings),
+        warnings=checked.warnings,
     )
     return CaseResult(study, segmentation, instances, lesions, provenance, full)
 
@@ -128,24 +230,27 @@ def library_versions() -> dict[str, str]:
     }
 
 
+def _since(start: float) -> float:
+    return round(perf_counter() - start, 3)
+
+
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
-    start = perf_counter()
-    yield
-    timings[stage] = round(perf_counter() - start, 3)
-
-
-def _predict(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap:
-    """Run the engine and check what it gives."""
+def _told_of(checked: Checked) -> Iterator[None]:
+    """What an engine stumbles over is told of as its failure."""
     try:
-        probability = engine.predict(study, progress=progress)
+        yield
     except (MetsegError, MemoryError):
         raise
     except Exception as error:
         raise InferenceError(
-            f"The engine {engine.name} failed on study {study.case} with {type(error).__name__}.",
+            f"The engine {checked.engine.name} failed on study {checked.study.case} with {type(error).__name__}.",
             hint="Run again with --debug to see where.",
         ) from error
+
+
+def _check_probability(probability: ProbabilityMap, checked: Checked) -> None:
+    """Refuse what is no probability, or not of lesions."""
+    study, engine = checked.study, checked.engine
     low, high = float(probability.array.min()), float(probability.array.max())
     # A NaN passes through min and max, and no comparison with it is true.
     if not (low >= 0 and high <= 1):
@@ -156,7 +261,6 @@ def _predict(study: Study, engine: Engine, progress: Progress) -> ProbabilityMap
         )
     if LESION not in probability.classes:
         raise InferenceError(f"The engine {engine.name} gave no class called {LESION}, but {probability.classes}.")
-    return probability
 
 
 def _label(probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine) -> LabelMap:
