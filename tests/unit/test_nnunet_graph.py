@@ -12,7 +12,7 @@ from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
-from nnunet_oracle import Oracle, make_weights
+from nnunet_oracle import Oracle, make_weights, with_statistics
 
 PLAIN = UNetArguments(
     channels=2, outputs=3, encoder="plain", features=(4, 6, 5), kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
@@ -55,6 +55,13 @@ def test_a_graph_is_the_network(network, window, runtime):
     assert found.shape == expected.shape == (network.outputs, *window)
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "window"), [(RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["residual", "2d"])
+def test_batch_normalisation_is_by_the_statistics_of_training(network, window, runtime):
+    weights = with_statistics(make_weights(network))
+    found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
+    np.testing.assert_allclose(found, Oracle(network, weights)(image(network.channels, window)), atol=1e-5)
 
 
 def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
