@@ -1,5 +1,7 @@
 """The networks' graphs, and windows over a whole image, against double precision."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -161,7 +163,9 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     first, second = make_weights(PLAIN, 1), make_weights(model.stages[1].network, 2)
     channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
     channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
-    running = Running(runtime, lambda stage: [first if stage.name == "3d_lowres" else second])
+    running = Running(
+        partial(predict_logits, runtime=runtime), lambda stage: [first if stage.name == "3d_lowres" else second]
+    )
     found = run_model(model, channels, (1.0, 1.0, 1.0), running)
     coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
     before = run_model(coarse, channels, (1.0, 1.0, 1.0), running)

@@ -1,6 +1,7 @@
 """nnU-Net models on OpenVINO, without torch: from a study to its labels, just as nnU-Net would give them."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap
 from metseg.engines.base import ModelCard
 from metseg.engines.bundle import Bundle
-from metseg.engines.nnunet.cascade import Outcome, Running, run_model
-from metseg.engines.nnunet.predictor import Weights
+from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_model
+from metseg.engines.nnunet.predictor import Weights, predict_logits
 from metseg.engines.nnunet.prepare import stacked
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.openvino_network import Runtime
@@ -39,7 +40,7 @@ class NnunetEngine:
         ConfigError: there is no such device.
     """
 
-    name: Final = "openvino"
+    name: str = "openvino"
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class NnunetEngine:
         self.bundle = bundle
         self.card: ModelCard = bundle.card
         self.model: NnunetModel = bundle.manifest.nnunet
-        self.running = Running(Runtime.on(device, threads, cache), self._folds, mirror)
+        self.running = Running(self._predictor(device, threads, cache), self._folds, mirror)
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
@@ -79,6 +80,10 @@ class NnunetEngine:
         decision = LabelMap(np.ascontiguousarray(labels), study.grid, dict(self.card.labels))
         array, classes = _probabilities(outcome.logits, self.model, self.card)
         return ProbabilityMap(array, _stage_grid(turned, axes, outcome), classes, decision)
+
+    def _predictor(self, device: str, threads: int | None, cache: Path | None) -> Predict:
+        """What runs a stage; engines elsewhere have another."""
+        return partial(predict_logits, runtime=Runtime.on(device, threads, cache))
 
     def _channels(self, study: Study) -> tuple[NDArray[np.float32], Grid]:
         """The images as the model wants them, and their grid before its axes were put in the model's order."""

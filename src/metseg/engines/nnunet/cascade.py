@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.nnunet.predictor import Weights, predict_logits
+from metseg.engines.nnunet.predictor import Weights
 from metseg.engines.nnunet.prepare import Box, crop_to_nonzero, normalised, one_hot
 from metseg.engines.nnunet.resample import (
     Resampling,
@@ -18,11 +19,33 @@ from metseg.engines.nnunet.resample import (
     resampled_slabs,
 )
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.openvino_network import Runtime
 
 Shape = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
 FoldsOf = Callable[[Stage], Iterable[Weights]]
+
+
+@runtime_checkable
+class Predict(Protocol):
+    """Runs one stage somewhere: ``predictor.predict_logits`` on OpenVINO, or ``torch.predictor`` on an accelerator."""
+
+    def __call__(
+        self,
+        stage: Stage,
+        folds: Iterable[Weights],
+        channels: NDArray[np.float32],
+        *,
+        mirror: bool,
+        step: float,
+        progress: Progress,
+    ) -> NDArray[np.float32]:
+        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+
+        Raises:
+            InferenceError: the network failed, or gave something that is not finite.
+            ModelError: the weights are not of this network.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,13 +53,13 @@ class Running:
     """How a model is run.
 
     Args:
-        runtime: where.
+        predict: runs a stage.
         folds_of: reads the weights of a stage's folds, one after the other.
         mirror: along the axes that the training allowed.
         step: between windows, of their size.
     """
 
-    runtime: Runtime
+    predict: Predict
     folds_of: FoldsOf
     mirror: bool = True
     step: float = 0.5
@@ -88,9 +111,7 @@ def run_model(
             before = geometry.labels(labels, stage.label_resampling)
             prepared = np.concatenate([prepared, one_hot(before, model.foreground)])
         folds = running.folds_of(stage)
-        logits = predict_logits(
-            stage, folds, prepared, running.runtime, mirror=running.mirror, step=running.step, progress=own
-        )
+        logits = running.predict(stage, folds, prepared, mirror=running.mirror, step=running.step, progress=own)
         del prepared
         labels = geometry.decide(logits, stage.logit_resampling, model)
     whole = np.zeros(channels.shape[1:], dtype=np.uint8)

@@ -12,7 +12,7 @@ from metseg.core.progress import Progress, no_progress
 from metseg.engines.mirroring import mirrored_mean
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
-from metseg.engines.nnunet.windows import importance, padding, windows
+from metseg.engines.nnunet.windows import importance, overlap, padding, windows
 from metseg.engines.openvino_network import Runtime
 
 Weights = Mapping[str, NDArray[Any]]
@@ -89,7 +89,7 @@ def predict_logits(
             progress(number + done / len(places), len(stage.weights), "network")
             _add(network, padded, place, axes, weight, total)
         del network
-    total /= _weights(places, weight, padded.shape[1:]) * len(stage.weights)
+    total /= overlap(places, weight, padded.shape[1:]) * len(stage.weights)
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
     result = total[(slice(None), *inner)]
     if not np.isfinite(result).all():
@@ -112,13 +112,3 @@ def _add(
         total[whole] += (mirrored_mean(network.logits, image[:, 0], axes) * weight)[:, np.newaxis]
     else:
         total[whole] += mirrored_mean(network.logits, image, axes) * weight
-
-
-def _weights(
-    places: list[tuple[slice, ...]], weight: NDArray[np.float32], shape: tuple[int, ...]
-) -> NDArray[np.float32]:
-    """The sum of all windows' weights at each voxel (i, j, k)."""
-    total = np.zeros(shape, dtype=np.float32)
-    for place in places:
-        total[place] += weight
-    return total
