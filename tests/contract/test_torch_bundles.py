@@ -95,7 +95,9 @@ def test_own_bundles_obey_the_laws_and_give_openvinos_probabilities(phantom, tmp
     np.testing.assert_allclose(tiled.array, found.array, atol=2e-6)
 
 
-@pytest.mark.parametrize(("name", "file"), [("mets-t1c", "model"), ("mets-t1c", "brain"), ("mets-ct", "brain")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("mets-t1c", "model"), ("mets-t1c", "brain"), ("mets-ct", "model"), ("mets-ct", "brain")]
+)
 def test_the_networks_that_ship_give_openvinos_probabilities(name, file):
     bundle = find_bundle(name)
     path, outputs = bundle.path(f"{file}.onnx"), 1 if file == "brain" else 2
