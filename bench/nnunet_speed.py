@@ -21,6 +21,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+OURS = "from metseg.cli.main import app; app()"
 THEIRS = """
 import sys, torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -88,7 +89,7 @@ def compare(image: Path, folder: Path, bundle: Path, mode: str, threads: int, ro
         place = Path(name)
         for number in range(rounds):
             out = place / f"ours{number}"
-            ours = run([sys.executable, "-m", "metseg", "segment", str(image), "-o", str(out), "--model", str(bundle),
+            ours = run([sys.executable, "-c", OURS, "segment", str(image), "-o", str(out), "--model", str(bundle),
                         f"--{mode}", "--formats", "nifti", "--threads", str(threads), "-q"])  # fmt: skip
             variables = [f"nnUNet_{what}={name}" for what in ("raw", "preprocessed", "results")]
             given = [str(folder), str(image), str(place / "theirs"), "0" if mode == "fast" else "1", str(threads)]

@@ -1,9 +1,11 @@
 """Every engine that ships obeys the laws of the seam, and OpenVINO computes what the network says."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from metseg.core.errors import ConfigError, InferenceError, InputError, ModelError
+from metseg.core.errors import ConfigError, InferenceError, InputError, MissingExtraError, ModelError
 from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap, Volume
@@ -168,7 +170,7 @@ def test_cards(bundle):
 
 
 def test_engines_by_name(bundle):
-    assert ENGINES.names() == ["openvino", "threshold"]
+    assert ENGINES.names() == ["openvino", "threshold", "torch"]
     assert isinstance(load_engine("threshold"), Engine)
     assert isinstance(load_engine("openvino", str(bundle.folder), threads=1), Engine)
     with pytest.raises(ConfigError, match="no engine called 'magic'"):
@@ -181,6 +183,13 @@ def test_engines_by_name(bundle):
         load_engine("threshold", device="quantum")
     with pytest.raises(ConfigError, match="tiny"):
         load_engine("threshold", "tiny")
+
+
+def test_without_torch_its_engine_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="This needs torch, which is not installed") as caught:
+        load_engine("torch")
+    assert caught.value.hint == "Install it with: pip install 'metseg[torch]'"
 
 
 def test_a_network_that_does_not_fit_its_manifest_is_refused(tmp_path):

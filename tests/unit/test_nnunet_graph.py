@@ -10,10 +10,10 @@ from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments
-from metseg.engines.nnunet.window_network import WindowNetwork
+from metseg.engines.nnunet.window_network import OpenVinoPredictor, WindowNetwork
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
-from nnunet_oracle import Oracle, make_weights
+from nnunet_oracle import Oracle, make_weights, with_statistics
 
 PLAIN = UNetArguments(
     channels=2, outputs=3, encoder="plain", features=(4, 6, 5), kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
@@ -60,6 +60,13 @@ def test_a_graph_is_the_network(network, window, runtime):
     assert found.shape == expected.shape == (network.outputs, *window)
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "window"), [(RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["residual", "2d"])
+def test_batch_normalisation_is_by_the_statistics_of_training(network, window, runtime):
+    weights = with_statistics(make_weights(network))
+    found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
+    np.testing.assert_allclose(found, Oracle(network, weights)(image(network.channels, window)), atol=1e-5)
 
 
 def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
@@ -161,7 +168,9 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     first, second = make_weights(PLAIN, 1), make_weights(model.stages[1].network, 2)
     channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
     channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
-    running = Running(lambda stage: networks(stage, [first if stage.name == "3d_lowres" else second], runtime))
+    running = Running(
+        OpenVinoPredictor(runtime), lambda stage: [first if stage.name == "3d_lowres" else second], Passes()
+    )
     found = run_model(model, list(channels), (1.0, 1.0, 1.0), running)
     coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
     before = run_model(coarse, list(channels), (1.0, 1.0, 1.0), running)
@@ -187,7 +196,11 @@ def test_each_channel_has_its_own_normalisation():
     stage = stage_of(PLAIN, (6, 12, 8)).model_copy(update={"normalisation": schemes})
     channels = image(2, (6, 12, 8))
     model = NnunetModel(stages=(stage,), labels=(0, 1, 2), foreground=(1, 2))
-    run_model(model, list(channels), (1.0, 1.0, 1.0), Running(lambda _: [network]))
+
+    def predict(stage, folds, channels, **how):
+        return predict_logits(stage, [network for _ in folds], channels, **how)
+
+    run_model(model, list(channels), (1.0, 1.0, 1.0), Running(predict, lambda _: [{}]))
     (only,) = seen
     np.testing.assert_allclose(only[0], (channels[0] - channels[0].mean()) / channels[0].std(), atol=1e-5)
     low, high = channels[1].min(), channels[1].max()

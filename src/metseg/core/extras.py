@@ -9,7 +9,14 @@ from typing import Final
 from metseg.core.errors import MissingExtraError
 
 # The module whose presence shows that an extra is installed.
-_PROBES: Final = {"train": "torch", "service": "fastapi", "app": "streamlit", "scale": "ray", "dev": "pytest"}
+_PROBES: Final = {
+    "torch": "torch",
+    "train": "torch",
+    "service": "fastapi",
+    "app": "streamlit",
+    "scale": "ray",
+    "dev": "pytest",
+}
 
 
 def installed_extras() -> dict[str, bool]:

@@ -14,12 +14,13 @@ from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap
 from metseg.engines.base import Mode, ModelCard
 from metseg.engines.bundle import Bundle
-from metseg.engines.mirroring import Infer, Mirroring
-from metseg.engines.nnunet.cascade import Outcome, Running, run_model
+from metseg.engines.mirroring import Mirroring
+from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_model
 from metseg.engines.nnunet.predictor import Passes
 from metseg.engines.nnunet.prepare import Channels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.window_network import WindowNetwork
+from metseg.engines.nnunet.unet_graph import Weights
+from metseg.engines.nnunet.window_network import OpenVinoPredictor
 from metseg.engines.openvino_network import Runtime
 from metseg.preprocess.reorient import Reorient, turned_back
 
@@ -43,7 +44,7 @@ class NnunetEngine:
         ConfigError: there is no such device.
     """
 
-    name: Final = "openvino"
+    name: str = "openvino"
 
     def __init__(
         self,
@@ -60,8 +61,8 @@ class NnunetEngine:
         self.mode: Mode = "thorough" if mode is None else mode
         self.card: ModelCard = bundle.card
         self.model: NnunetModel = bundle.manifest.nnunet
-        self._runtime = Runtime.on(device, threads, cache)
-        self.running = Running(self._networks, Passes(_MIRRORING[self.mode]))
+        predict = self._predictor(device, threads, cache)
+        self.running = Running(predict, self._folds, Passes(_MIRRORING[self.mode]))
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
@@ -86,6 +87,10 @@ class NnunetEngine:
         array, classes = _probabilities(outcome.logits, self.model, self.card)
         return ProbabilityMap(array, _stage_grid(turned, axes, outcome), classes, decision)
 
+    def _predictor(self, device: str, threads: int | None, cache: Path | None) -> Predict:
+        """What runs a stage; engines elsewhere have another."""
+        return OpenVinoPredictor(Runtime.on(device, threads, cache))
+
     def _channels(self, study: Study) -> tuple[Channels, Grid]:
         """The images as the model wants them, and their grid before its axes were put in the model's order."""
         channels, grid = [], study.grid
@@ -96,17 +101,16 @@ class NnunetEngine:
             channels.append(array.transpose(self.model.axes))
         return channels, grid
 
-    def _networks(self, stage: Stage) -> Iterable[Infer]:
+    def _folds(self, stage: Stage) -> Iterable[Weights]:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         for name in stage.weights:
             path = self.bundle.path(name)
             try:
-                weights = load_file(path)
+                yield load_file(path)
             except SafetensorError as error:
                 raise ModelError(f"{name} of bundle {self.bundle.name} cannot be read.") from error
-            yield WindowNetwork(stage, weights, self._runtime).logits
 
 
 def _probabilities(

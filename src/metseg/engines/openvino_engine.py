@@ -1,49 +1,34 @@
-"""The light engine: a bundle's ONNX network on OpenVINO, without torch."""
+"""The light engine: a bundle's ONNX networks on OpenVINO, without torch."""
 
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from metseg.core.grid import Grid
-from metseg.core.progress import Progress, no_progress
-from metseg.core.study import Study
-from metseg.core.volume import ProbabilityMap
-from metseg.engines.base import Mode, ModelCard, Ready
-from metseg.engines.brain_mask import brain_region
+from metseg.engines.base import Mode
 from metseg.engines.bundle import Bundle
+from metseg.engines.bundle_engine import BundleEngine
 from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
 from metseg.engines.manifest import Tiling
-from metseg.engines.mirroring import mirrored_mean
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.engines.openvino_network import OpenVinoNetwork, Runtime
-from metseg.engines.skull import SkullStripper
-from metseg.engines.tiling import tiles
-from metseg.preprocess import steps
-from metseg.preprocess.extent import PadToMultiple
-
-NETWORK_FILE: Final = "model.onnx"
+from metseg.engines.skull import Infer
 
 
-class OpenVinoEngine:
-    """Runs a bundle: its brain finder, its steps, its network (in one pass, or in tiles), its brain mask.
+class OpenVinoEngine(BundleEngine):
+    """Runs a bundle's networks on OpenVINO.
 
     Args:
-        bundle: holds ``model.onnx``: one input (1, channel, i, j, k), one output of probabilities (1, output, i, j, k).
+        bundle: see ``BundleEngine``.
         threads: at most so many CPU threads; None for as many as there are cores.
         device: as OpenVINO spells it, in any case: ``"cpu"``, ``"gpu"``.
         tiling: instead of the bundle's.
         cache: folder where compiled networks may be kept; None for none.
-        mode: which mirrored passes there are: ``"fast"`` none, ``"standard"`` (so is None) the bundle's
-            ``mirror_axes``, ``"thorough"`` its ``thorough_mirror_axes``.
+        mode: see ``BundleEngine``.
 
     Raises:
-        ModelError: the network cannot be read, or does not fit the manifest.
+        ModelError: a network cannot be read, or does not fit the manifest.
         ConfigError: there is no such device.
     """
 
-    name: Final = "openvino"
+    name = "openvino"
 
     def __init__(
         self,
@@ -55,72 +40,12 @@ class OpenVinoEngine:
         cache: Path | None = None,
         mode: Mode | None = None,
     ) -> None:
-        self.bundle = bundle
-        self.mode: Mode = "standard" if mode is None else mode
-        self.card: ModelCard = bundle.card
-        self.tiling = bundle.manifest.tiling if tiling is None else tiling
         runtime = Runtime.on(device, threads, cache)
-        it = bundle.manifest
-        self._network = OpenVinoNetwork(
-            bundle.path(NETWORK_FILE), len(it.sequences), len(it.outputs), runtime, self.card.name
-        )
-        self.stripper: SkullStripper | None = None
-        if it.brain_finder is not None:
-            network = OpenVinoNetwork(bundle.path(it.brain_finder.network), 1, 1, runtime, self.card.name)
-            self.stripper = SkullStripper(it.brain_finder, it.sequences[0], network.infer)
 
-    def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
-        """Probabilities of all outputs on the model's grid; nothing outside the brain is lesion.
+        def network(path: Path, channels: int, outputs: int) -> Infer:
+            return OpenVinoNetwork(path, channels, outputs, runtime, bundle.name).infer
 
-        Raises:
-            InputError: the study lacks a sequence, or no brain is found in it.
-            InferenceError: the network failed, or gave something else than probabilities.
-        """
-        progress(0, 1, "preprocessing")
-        return self.prepare(study)(progress)
-
-    def prepare(self, study: Study) -> Ready:
-        """Find the brain and do the steps; the network and the brain mask are left.
-
-        Raises:
-            InputError: the study lacks a sequence, or no brain is found in it.
-            InferenceError: the brain finder failed.
-        """
-        manifest = self.bundle.manifest
-        if self.stripper is not None:
-            study = self.stripper.strip(study)
-        channels, grid = steps.run_study(manifest.preprocessing, study, manifest.sequences)
-
-        def run(progress: Progress) -> ProbabilityMap:
-            array = self._forward(channels, progress)
-            self._mask_by_brain(array, grid)
-            progress(1, 1, "network")
-            return ProbabilityMap(array, grid, manifest.outputs)
-
-        return run
-
-    def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
-        """All passes: (channel, i, j, k) to (output, i, j, k)."""
-        axes = self.bundle.manifest.mirrored(self.mode)
-        multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
-        i, j, k = channels.shape[1:]
-        parts = tiles((i, j, k), self.tiling, max(multiples, default=1))
-        result = np.empty((len(self.bundle.manifest.outputs), i, j, k), dtype=np.float32)
-        for done, tile in enumerate(parts):
-            progress((done + 0.5) / (len(parts) + 1), 1, "network")
-            image = channels[(slice(None), *tile.reads)]
-            part = mirrored_mean(self._network.infer, image, axes)
-            result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
-        return result
-
-    def _mask_by_brain(self, array: NDArray[np.float32], grid: Grid) -> None:
-        """Set lesion outputs to 0 outside the brain, in place."""
-        manifest = self.bundle.manifest
-        if manifest.brain_mask is None:
-            return
-        region = brain_region(array[manifest.outputs.index(manifest.brain_mask.output)], grid, manifest.brain_mask)
-        for name in set(manifest.labels.values()):
-            array[manifest.outputs.index(name)] *= region
+        super().__init__(bundle, network, tiling, mode)
 
 
 def load_openvino_engine(

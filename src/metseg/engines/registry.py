@@ -7,11 +7,13 @@ from metseg.core.registry import Registry
 from metseg.engines.base import Engine, EngineFactory, Mode
 
 DEFAULT_ENGINE: Final = "openvino"
+BUNDLE_ENGINES: Final = frozenset({"openvino", "torch"})  # run any bundle; others have one model of their own
 ENGINES: Final = Registry(
     kind="engine",
     group="metseg.engines",
     builtin={
         "openvino": "metseg.engines.openvino_engine:load_openvino_engine",
+        "torch": "metseg.engines.torch.loading:load_torch_engine",
         "threshold": "metseg.engines.threshold_engine:load_threshold_engine",
     },
 )

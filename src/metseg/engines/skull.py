@@ -18,6 +18,7 @@ from metseg.preprocess.nearest import nearest_on_grid
 
 # Skull and scalp lie here; a share of the whole foreground would call a head stripped that was imaged from the eyes up.
 _AROUND_MM: Final = 10.0
+Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # one pass of a network
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class SkullStripper:
 
     finder: BrainFinder
     sequence: str
-    infer: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    infer: Infer
 
     def brain(self, study: Study) -> NDArray[np.bool_]:
         """Where the brain is, with its margin: (i, j, k) on the study's grid.

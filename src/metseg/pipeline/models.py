@@ -6,7 +6,7 @@ from metseg.config.options import SegmentOptions
 from metseg.core.study import Modality
 from metseg.engines.base import Engine, ModelCard
 from metseg.engines.catalogue import DEFAULT_BUNDLES, shipped_manifest
-from metseg.engines.registry import DEFAULT_ENGINE, load_engine
+from metseg.engines.registry import BUNDLE_ENGINES, load_engine
 from metseg.io.discover import CaseInput
 from metseg.pipeline.modality import FirstImage, modality_of
 
@@ -17,8 +17,8 @@ class Models:
     """The engine of each case, loaded when the first case needs it.
 
     Args:
-        options: what to run where. Without ``model``, the default engine takes the bundle that ships for the modality
-            of each case; any other engine has one model of its own.
+        options: what to run where. Without ``model``, an engine that runs bundles takes the one that ships for the
+            modality of each case; any other engine has one model of its own.
 
     Raises:
         ConfigError: no such engine or device, or an operating point that a model which may be needed does not have.
@@ -28,7 +28,7 @@ class Models:
     def __init__(self, options: SegmentOptions) -> None:
         self._options = options
         self._loaded: dict[str | None, Engine] = {}
-        self._by_modality = options.model is None and options.engine == DEFAULT_ENGINE
+        self._by_modality = options.model is None and options.engine in BUNDLE_ENGINES
         if self._by_modality:
             cards = [shipped_manifest(name).card for name in DEFAULT_BUNDLES.values()]
         else:

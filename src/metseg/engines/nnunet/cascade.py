@@ -2,21 +2,45 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.mirroring import Infer
 from metseg.engines.nnunet.decide import decided_on
-from metseg.engines.nnunet.predictor import Passes, predict_logits
+from metseg.engines.nnunet.predictor import Passes
 from metseg.engines.nnunet.prepare import Box, Channels, Cropped, crop_to_nonzero, one_hot
 from metseg.engines.nnunet.resample import Resampling, planned_shape, resample_image, resample_labels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.engines.nnunet.unet_graph import Weights
 
 Shape = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
-NetworksOf = Callable[[Stage], Iterable[Infer]]
+FoldsOf = Callable[[Stage], Iterable[Weights]]
+
+
+@runtime_checkable
+class Predict(Protocol):
+    """Runs one stage somewhere: ``window_network.OpenVinoPredictor``, or ``torch.predictor`` on an accelerator."""
+
+    def __call__(
+        self,
+        stage: Stage,
+        folds: Iterable[Weights],
+        channels: NDArray[np.float32],
+        *,
+        passes: Passes,
+        regions: bool,
+        progress: Progress,
+    ) -> NDArray[np.float32]:
+        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+
+        Raises:
+            InferenceError: the network failed, or gave something that is not finite.
+            ModelError: the weights are not of this network.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,11 +48,13 @@ class Running:
     """How a model is run.
 
     Args:
-        networks_of: makes the networks of a stage's folds ready, one after the other.
+        predict: runs a stage.
+        folds_of: reads the weights of a stage's folds, one after the other.
         passes: over the windows.
     """
 
-    networks_of: NetworksOf
+    predict: Predict
+    folds_of: FoldsOf
     passes: Passes = field(default_factory=Passes)
 
 
@@ -77,8 +103,8 @@ def run_model(
         if number:
             before = geometry.labels(labels, stage.label_resampling)
             prepared = np.concatenate([prepared, one_hot(before, model.foreground)])
-        networks = running.networks_of(stage)
-        logits = predict_logits(stage, networks, prepared, passes=running.passes, regions=model.regions, progress=own)
+        folds = running.folds_of(stage)
+        logits = running.predict(stage, folds, prepared, passes=running.passes, regions=model.regions, progress=own)
         del prepared
         labels = geometry.decide(logits, stage.logit_resampling, model)
     whole = np.zeros(channels[0].shape, dtype=np.uint8)

@@ -6,7 +6,7 @@ transposed convolutions whose kernel is their stride. The heads of lower resolut
 left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from metseg.core.errors import ModelError
 from metseg.core.options import Options
 from metseg.engines.openvino_runtime import import_openvino
 
+Weights = Mapping[str, NDArray[Any]]
 Axes = tuple[Annotated[int, Field(ge=1, le=64)], ...]
 _TWICE: Final = ("decoder.encoder.", ".all_modules.")  # names under which torch holds the same weights once more
 
@@ -68,6 +69,36 @@ def once(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: w for name, w in weights.items() if not any(part in name for part in _TWICE)}
 
 
+def fitting(weights: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A weight of the shape that the plan asks for.
+
+    Raises:
+        ModelError: it is missing, or of another shape.
+    """
+    if name not in weights:
+        raise ModelError(f"The network lacks the weight {name}.", hint="It is another network than its plan says.")
+    found = weights[name]
+    if found.shape != shape:
+        raise ModelError(
+            f"The weight {name} has shape {found.shape}, but its plan asks for {shape}.",
+            hint="Plans and checkpoint are not of one training.",
+        )
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def refuse_left_over(unused: Iterable[str]) -> None:
+    """Nothing but the heads of lower resolutions may be left over.
+
+    Raises:
+        ModelError: something else is.
+    """
+    if left := sorted(name for name in unused if not name.startswith("decoder.seg_layers.")):
+        raise ModelError(
+            f"{len(left)} weights of the network have no place in it, {left[0]} for one.",
+            hint="It is another architecture than its plan says.",
+        )
+
+
 class _Builder:
     """Puts layers one after the other and keeps account of the weights that were used."""
 
@@ -82,12 +113,7 @@ class _Builder:
     def model(self, window: Sequence[int]) -> Any:
         image = self.ops.parameter([1, self.it.channels, *window], np.float32, name="image")
         logits = self._decode(self._encode(image))
-        heads = {name for name in self.unused if name.startswith("decoder.seg_layers.")}
-        if left := sorted(self.unused - heads):
-            raise ModelError(
-                f"{len(left)} weights of the network have no place in it, {left[0]} for one.",
-                hint="It is another architecture than its plan says.",
-            )
+        refuse_left_over(self.unused)
         return self.ov.Model([logits], [image], "unet")
 
     def _encode(self, x: Any) -> list[Any]:
@@ -160,7 +186,8 @@ class _Builder:
         if f"{name}.running_mean" in self.weights:
             mean, variance = (self._take(f"{name}.running_{part}", (features,)) for part in ("mean", "var"))
             self.unused.discard(f"{name}.num_batches_tracked")
-            return self.ops.batch_normalization(x, gain, offset, mean, variance, self.it.epsilon)
+            scale = gain / np.sqrt(variance + np.float32(self.it.epsilon))
+            return self.ops.add(self.ops.multiply(x, self._spread(scale)), self._spread(offset - mean * scale))
         x = self.ops.subtract(x, self._mean(x))
         deviation = self.ops.sqrt(self.ops.add(self._mean(self.ops.multiply(x, x)), np.float32(self.it.epsilon)))
         return self.ops.add(self.ops.multiply(x, self.ops.divide(self._spread(gain), deviation)), self._spread(offset))
@@ -187,13 +214,5 @@ class _Builder:
         return values.reshape(1, -1, *[1] * self.axes)
 
     def _take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        if name not in self.weights:
-            raise ModelError(f"The network lacks the weight {name}.", hint="It is another network than its plan says.")
-        found = self.weights[name]
-        if found.shape != shape:
-            raise ModelError(
-                f"The weight {name} has shape {found.shape}, but its plan asks for {shape}.",
-                hint="Plans and checkpoint are not of one training.",
-            )
         self.unused.discard(name)
-        return np.ascontiguousarray(found, dtype=np.float32)
+        return fitting(self.weights, name, shape)

@@ -1,18 +1,17 @@
-"""A network of nnU-Net on OpenVINO, compiled for one size of window."""
+"""Networks of nnU-Net on OpenVINO, compiled for one size of window."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
+from metseg.core.progress import Progress, no_progress
+from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import unet_graph
+from metseg.engines.nnunet.unet_graph import Weights, unet_graph
 from metseg.engines.openvino_network import Runtime
-
-Weights = Mapping[str, NDArray[Any]]
 
 
 class WindowNetwork:
@@ -43,3 +42,28 @@ class WindowNetwork:
                 hint="If memory ran out, use fewer threads or a machine with more memory.",
             ) from error
         return np.array(results[0][0], dtype=np.float32)
+
+
+class OpenVinoPredictor:
+    """Runs the stages of nnU-Net models; ``metseg.engines.nnunet.cascade.Predict``.
+
+    Args:
+        runtime: where.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __call__(
+        self,
+        stage: Stage,
+        folds: Iterable[Weights],
+        channels: Float[np.ndarray, "channel i j k"],
+        *,
+        passes: Passes,
+        regions: bool = False,
+        progress: Progress = no_progress,
+    ) -> NDArray[np.float32]:
+        """``predict_logits`` with networks that are compiled one after the other."""
+        networks = (WindowNetwork(stage, weights, self._runtime).logits for weights in folds)
+        return predict_logits(stage, networks, channels, passes=passes, regions=regions, progress=progress)

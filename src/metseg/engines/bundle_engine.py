@@ -1,0 +1,125 @@
+"""A bundle of metseg's own at work: its steps around its networks, whatever runs them."""
+
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.grid import Grid
+from metseg.core.progress import Progress, no_progress
+from metseg.core.study import Study
+from metseg.core.volume import ProbabilityMap
+from metseg.engines.base import Mode, ModelCard, Ready
+from metseg.engines.brain_mask import brain_region
+from metseg.engines.bundle import Bundle
+from metseg.engines.manifest import Tiling
+from metseg.engines.mirroring import mirrored_mean
+from metseg.engines.skull import Infer, SkullStripper
+from metseg.engines.tiling import tiles
+from metseg.preprocess import steps
+from metseg.preprocess.extent import PadToMultiple
+
+NETWORK_FILE: Final = "model.onnx"
+
+
+@runtime_checkable
+class OpenNetwork(Protocol):
+    """Makes an ONNX file ready to run."""
+
+    def __call__(self, path: Path, channels: int, outputs: int) -> Infer:
+        """One pass over an image: (channel, i, j, k) to probabilities (output, i, j, k).
+
+        Args:
+            path: of the file.
+            channels: of its input.
+            outputs: channels of its output.
+
+        Raises:
+            ModelError: it cannot be read, or does not fit.
+        """
+        ...
+
+
+class BundleEngine:
+    """Runs a bundle: its brain finder, its steps, its network (in one pass, or in tiles), its brain mask.
+
+    Args:
+        bundle: holds ``model.onnx``: one input (1, channel, i, j, k), one output of probabilities (1, output, i, j, k).
+        open_network: makes it, and the brain finder's network, ready to run.
+        tiling: instead of the bundle's.
+        mode: which mirrored passes there are: ``"fast"`` none, ``"standard"`` (so is None) the bundle's
+            ``mirror_axes``, ``"thorough"`` its ``thorough_mirror_axes``.
+
+    Raises:
+        ModelError: a network cannot be read, or does not fit the manifest.
+    """
+
+    name: str
+
+    def __init__(
+        self, bundle: Bundle, open_network: OpenNetwork, tiling: Tiling | None = None, mode: Mode | None = None
+    ) -> None:
+        self.bundle = bundle
+        self.mode: Mode = "standard" if mode is None else mode
+        self.card: ModelCard = bundle.card
+        self.tiling = bundle.manifest.tiling if tiling is None else tiling
+        it = bundle.manifest
+        self._infer = open_network(bundle.path(NETWORK_FILE), len(it.sequences), len(it.outputs))
+        self.stripper: SkullStripper | None = None
+        if it.brain_finder is not None:
+            infer = open_network(bundle.path(it.brain_finder.network), 1, 1)
+            self.stripper = SkullStripper(it.brain_finder, it.sequences[0], infer)
+
+    def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
+        """Probabilities of all outputs on the model's grid; nothing outside the brain is lesion.
+
+        Raises:
+            InputError: the study lacks a sequence, or no brain is found in it.
+            InferenceError: the network failed, or gave something else than probabilities.
+        """
+        progress(0, 1, "preprocessing")
+        return self.prepare(study)(progress)
+
+    def prepare(self, study: Study) -> Ready:
+        """Find the brain and do the steps; the network and the brain mask are left.
+
+        Raises:
+            InputError: the study lacks a sequence, or no brain is found in it.
+            InferenceError: the brain finder failed.
+        """
+        manifest = self.bundle.manifest
+        if self.stripper is not None:
+            study = self.stripper.strip(study)
+        channels, grid = steps.run_study(manifest.preprocessing, study, manifest.sequences)
+
+        def run(progress: Progress) -> ProbabilityMap:
+            array = self._forward(channels, progress)
+            self._mask_by_brain(array, grid)
+            progress(1, 1, "network")
+            return ProbabilityMap(array, grid, manifest.outputs)
+
+        return run
+
+    def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
+        """All passes: (channel, i, j, k) to (output, i, j, k)."""
+        axes = self.bundle.manifest.mirrored(self.mode)
+        multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
+        i, j, k = channels.shape[1:]
+        parts = tiles((i, j, k), self.tiling, max(multiples, default=1))
+        result = np.empty((len(self.bundle.manifest.outputs), i, j, k), dtype=np.float32)
+        for done, tile in enumerate(parts):
+            progress((done + 0.5) / (len(parts) + 1), 1, "network")
+            image = channels[(slice(None), *tile.reads)]
+            part = mirrored_mean(self._infer, image, axes)
+            result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
+        return result
+
+    def _mask_by_brain(self, array: NDArray[np.float32], grid: Grid) -> None:
+        """Set lesion outputs to 0 outside the brain, in place."""
+        manifest = self.bundle.manifest
+        if manifest.brain_mask is None:
+            return
+        region = brain_region(array[manifest.outputs.index(manifest.brain_mask.output)], grid, manifest.brain_mask)
+        for name in set(manifest.labels.values()):
+            array[manifest.outputs.index(name)] *= region

@@ -1,0 +1,1 @@
+"""The engine for an accelerator. Needs the extra ``torch``; only ``loading`` can be imported without it."""

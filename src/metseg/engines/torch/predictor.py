@@ -1,0 +1,193 @@
+"""One stage's network over a whole image, on an accelerator: windows in batches, summed up where the network is.
+
+Windows, weights, mirrorings and folds are those of ``metseg.engines.nnunet.predictor``. On CUDA the network computes in
+half precision where torch holds that to be safe, as nnU-Net does; sums are kept in single precision.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import product
+from math import prod
+from typing import Final, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from metseg.core.errors import InferenceError
+from metseg.core.progress import Progress, no_progress, part_of
+from metseg.engines.mirroring import mirrorings
+from metseg.engines.nnunet.look_again import undecided, windows_that_see
+from metseg.engines.nnunet.predictor import Passes
+from metseg.engines.nnunet.stage import Stage
+from metseg.engines.nnunet.unet_graph import UNetArguments, Weights
+from metseg.engines.nnunet.windows import Place, importance, overlap, padding, windows
+from metseg.engines.torch.device import free_unused, is_out_of_memory, no_room, predicting
+from metseg.engines.torch.unet import build_unet
+
+_VOXELS_AT_ONCE: Final = 4 * 128**3  # more of them at once hardly make a large accelerator faster
+Build = Callable[[UNetArguments, Weights], nn.Module]
+Pass = tuple[Place, tuple[int, ...]]  # where a window lies, and the axes along which it is mirrored
+T = TypeVar("T")
+
+
+class TorchPredictor:
+    """Runs the stages of nnU-Net models on one device; ``metseg.engines.nnunet.cascade.Predict``.
+
+    Args:
+        device: where.
+        threads: at most so many CPU threads; None for as many as torch takes by itself.
+        at_once: windows and mirrored copies of them in one batch, to begin with; None for as many as suit the device.
+        build: makes a network of its arguments and weights.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        threads: int | None = None,
+        at_once: int | None = None,
+        build: Build = build_unet,
+    ) -> None:
+        self.device, self.threads, self.at_once, self.build = device, threads, at_once, build
+
+    def __call__(
+        self,
+        stage: Stage,
+        folds: Iterable[Weights],
+        channels: Float[np.ndarray, "channel i j k"],
+        *,
+        passes: Passes = Passes(),  # noqa: B008  # it is frozen
+        regions: bool = False,
+        progress: Progress = no_progress,
+    ) -> NDArray[np.float32]:
+        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+
+        Where memory runs out, batches become smaller; where one window alone is too much, the sums move to the host.
+        Each call begins anew with the largest, so that the same image gives the same result.
+
+        Args:
+            stage: what is run.
+            folds: weights of each fold.
+            channels: as the stage wants them.
+            passes: which.
+            regions: whether outputs are regions; else the first is the background.
+            progress: 0 … 1 over all folds.
+
+        Raises:
+            InferenceError: one window does not fit into the memory, or gave something that is not finite.
+            ModelError: the weights are not of this network.
+        """
+        around = padding(channels.shape[1:], stage.window)
+        padded = np.pad(channels, [(0, 0), *around])
+        places = list(windows(padded.shape[1:], stage.window, passes.step))
+        mirrored = mirrorings(stage.mirror_axes)
+        gated = passes.mirroring == "gated" and len(mirrored) > 1
+        first = list(product(places, mirrored if passes.mirroring == "all" else [()]))
+        with predicting(self.threads):
+            sums = _Sums(self.device, stage, padded, self._first_batch(stage))
+            for number, fold in enumerate(folds):
+                network = sums.ready(partial(self.build, stage.network, fold))
+                own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
+                sums.add(network, first, part_of(own, 0, 0.5) if gated else own)
+                if gated:
+                    again = windows_that_see(undecided(sums.mean(), regions=regions), places, sums.importance)
+                    sums.add(network, list(product(again, mirrored[1:])), part_of(own, 0.5, 1))
+                del network
+            total = sums.mean()
+        inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
+        result: NDArray[np.float32] = total[(slice(None), *inner)]
+        if not np.isfinite(result).all():
+            raise InferenceError(f"The network of stage {stage.name} gave values that are not finite.")
+        return result
+
+    def _first_batch(self, stage: Stage) -> int:
+        if self.at_once is not None:
+            return self.at_once
+        return 1 if self.device.type == "cpu" else max(1, _VOXELS_AT_ONCE // prod(stage.window))
+
+
+class _Sums:
+    """An image, and the sums of what the network says of its windows, on the device while there is room.
+
+    Args:
+        device: where the network runs.
+        stage: what is run.
+        image: (channel, i, j, k), no smaller than a window.
+        at_once: passes in one batch, to begin with.
+    """
+
+    def __init__(self, device: torch.device, stage: Stage, image: NDArray[np.float32], at_once: int) -> None:
+        self.device, self.window, self.at_once = device, stage.window, at_once
+        self.on_host = False  # the image and the sums
+        self.image = torch.from_numpy(image)
+        self.importance = importance(stage.window)
+        self.weight = torch.from_numpy(self.importance)
+        self.overlap = np.zeros(image.shape[1:], dtype=np.float32)
+        self.total = torch.empty(0)
+        self._with_room(partial(self._settle, stage.network.outputs))
+
+    def ready(self, build: Callable[[], nn.Module]) -> nn.Module:
+        """A network on the device."""
+        return self._with_room(lambda: build().to(self.device))
+
+    def add(self, network: nn.Module, passes: Sequence[Pass], progress: Progress) -> None:
+        """Add what one fold's network says in some passes."""
+        done = 0
+        half = torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda")
+        with half:
+            while done < len(passes):
+                progress(done, len(passes), "network")
+                parts = self._with_room(partial(self._weighted, network, passes[done:]))
+                # In place: that needs no memory, so it cannot fail midway.
+                for (place, _), part in zip(passes[done:], parts):
+                    self.total[(slice(None), *place)] += part
+                done += len(parts)
+        self.overlap += overlap((place for place, _ in passes), self.importance, self.overlap.shape)
+
+    def mean(self) -> NDArray[np.float32]:
+        """Of all passes so far: (output, i, j, k), on the host."""
+        return np.asarray(self.total.cpu().numpy() / self.overlap)
+
+    def _settle(self, outputs: int) -> None:
+        self.weight = self.weight.to(self.device)
+        self.total = torch.zeros((outputs, *self.image.shape[1:]), device=self._home)
+        self.image = self.image.to(self._home)
+
+    @property
+    def _home(self) -> torch.device:
+        return torch.device("cpu") if self.on_host else self.device
+
+    def _weighted(self, network: nn.Module, passes: Sequence[Pass]) -> list[Tensor]:
+        """Of each pass of the next batch what is added to ``total``."""
+        some = passes[: self.at_once]
+        flat = len(self.window) == 2
+        images = [self.image[(slice(None), *place)].squeeze(1) if flat else self.image[(slice(None), *place)]
+                  for place, _ in some]  # fmt: skip
+        sets = [tuple(axis + 1 for axis in axes) for _, axes in some]
+        batch = torch.stack([image.flip(axes) for image, axes in zip(images, sets)]).to(self.device)
+        logits = network(batch).float()
+        parts = [one.flip(axes).mul_(self.weight).to(self._home) for one, axes in zip(logits, sets)]
+        return [part.unsqueeze(1) for part in parts] if flat else parts
+
+    def _with_room(self, action: Callable[[], T]) -> T:
+        """Do it, again and again with less memory if that is what it lacks. Any other error is the caller's."""
+        while True:
+            try:
+                return action()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            self._make_room()  # not above: the error holds on to all that failed
+
+    def _make_room(self) -> None:
+        if self.at_once > 1:
+            self.at_once //= 2
+        elif not self.on_host:
+            self.on_host = True
+            self.image, self.total = self.image.to(self._home), self.total.to(self._home)
+        else:
+            raise no_room(self.device, f"The network with one window of {'×'.join(map(str, self.window))} voxels")
+        free_unused(self.device)
