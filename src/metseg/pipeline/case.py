@@ -11,7 +11,7 @@ from metseg.engines.base import Engine
 from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.read import read_study
-from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
+from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import (
     MANIFEST,
     Fingerprint,
@@ -56,7 +56,7 @@ def run_case(
     check_name(case_input.case)
     case_input.check()
     target = out / case_input.case
-    settle_leftovers(target)
+    settle_result(target)
     progress(0.0, 1.0, "looking for a finished result")
     options = options.model_copy(update={"operating_point": operating_point(options, engine.card)[0]})
     mark = fingerprint(case_input, engine, options)
