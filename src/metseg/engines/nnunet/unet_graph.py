@@ -6,6 +6,7 @@ transposed convolutions whose kernel is their stride. The heads of lower resolut
 left out.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -66,6 +67,21 @@ def unet_graph(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]], wi
 def once(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The weights, each under one name: torch holds those of shared layers under others too."""
     return {name: w for name, w in weights.items() if not any(part in name for part in _TWICE)}
+
+
+def under_all_names(weights: Mapping[str, NDArray[Any]], *, dropout: bool) -> dict[str, NDArray[Any]]:
+    """The other way round: each weight under every name under which torch saves it.
+
+    Args:
+        weights: as ``once`` gives them.
+        dropout: whether each convolution is followed by one, which stands before its normalisation.
+    """
+    place = {"conv": 0, "norm": 2 if dropout else 1}
+    named = dict(weights)
+    for name, w in weights.items():
+        if match := re.fullmatch(r"(.+)\.(conv|norm)\.(\w+)", name):
+            named[f"{match[1]}.all_modules.{place[match[2]]}.{match[3]}"] = w
+    return named | {f"decoder.{name}": w for name, w in named.items() if name.startswith("encoder.")}
 
 
 class _Builder:
