@@ -120,7 +120,14 @@ def test_what_is_written_is_read_again(tmp_path):
         "one": np.array(7), "none": np.empty((0, 3), "<f4"), "column": np.asfortranarray(NUMBERS.reshape(4, 6)),
         "a": shared, "b": shared,
     }  # fmt: skip
-    content = {"weights": arrays, "axes": (0, -1, 300), "name": "Köpfe\n'1'", "yes": True, "nothing": None, "deep": ((),)}
+    content = {
+        "weights": arrays,
+        "axes": (0, -1, 300),
+        "name": "Köpfe\n'1'",
+        "yes": True,
+        "nothing": None,
+        "deep": ((),),
+    }
     path = write_torch_file(tmp_path / "a.pth", content)
     found = read_torch_file(path)
     for name, expected in arrays.items():

@@ -42,7 +42,9 @@ def write_archive(path: Path, entries: Mapping[str, bytes | NDArray[Any]]) -> Pa
     return path
 
 
-def tensor_opcodes(size: Sequence[int], stride: Sequence[int], offset: int, *, kind: str, key: str, count: int) -> bytes:
+def tensor_opcodes(
+    size: Sequence[int], stride: Sequence[int], offset: int, *, kind: str, key: str, count: int
+) -> bytes:
     """The part of a pickle that makes a tensor: a view of the storage ``key``, which holds ``count`` numbers.
 
     Args:

@@ -1,6 +1,6 @@
 """A folder appears whole or not at all, even where the process that writes it is killed.
 
-It is written as ``.<name>.partial-<pid>`` beside its place, and renamed when it is complete. What is there already steps
+It is written as ``.<name>.partial-<pid>`` beside its place and renamed when it is complete. What is there already steps
 aside as ``.<name>.old-<pid>`` first, since no system call replaces a folder that is not empty. What a killed process
 left of either is settled by the next one that writes there.
 """
