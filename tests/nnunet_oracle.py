@@ -37,6 +37,18 @@ def make_weights(it: UNetArguments, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: w.astype(np.float32) for name, w in weights.items()}
 
 
+def with_running_statistics(weights: dict[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights of the same network with batch normalisation: what training saw is among them."""
+    rng = np.random.default_rng(seed)
+    seen: dict[str, np.ndarray] = {}
+    for name in [name.removesuffix(".weight") for name in weights if name.endswith("norm.weight")]:
+        count = weights[f"{name}.weight"].size
+        seen[f"{name}.running_mean"] = rng.normal(0, 0.5, count).astype(np.float32)
+        seen[f"{name}.running_var"] = rng.uniform(0.5, 2, count).astype(np.float32)
+        seen[f"{name}.num_batches_tracked"] = np.array(250)
+    return weights | seen
+
+
 def _convolutions(it: UNetArguments) -> Iterator[tuple[str, int, int, tuple[int, ...]]]:
     """Name, outputs, inputs and kernel of each convolution that is normalised."""
     inputs, ones = it.channels, (1,) * len(it.strides[0])
@@ -110,7 +122,10 @@ class Oracle:
     def conv_norm(self, x, name, stride=None):
         x = self.conv(x, f"{name}.conv", stride)
         axes, spread = tuple(range(1, x.ndim)), (-1, *[1] * (x.ndim - 1))
-        scored = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + EPSILON)
+        mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        if f"{name}.norm.running_mean" in self.w:
+            mean, variance = (self.w[f"{name}.norm.running_{part}"].reshape(spread) for part in ("mean", "var"))
+        scored = (x - mean) / np.sqrt(variance + EPSILON)
         return scored * self.w[f"{name}.norm.weight"].reshape(spread) + self.w[f"{name}.norm.bias"].reshape(spread)
 
     def upsampled(self, x, name):

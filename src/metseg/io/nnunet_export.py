@@ -13,7 +13,7 @@ from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import under_all_names
 from metseg.io.nnunet_folder import read_plans
 from metseg.io.nnunet_source import SOURCE, Source, read_source
-from metseg.io.output_folder import unwritable
+from metseg.io.output_folder import make_output_folder, unwritable
 from metseg.io.torch_write import write_torch_file
 from metseg.io.whole_folder import alone_in, partial_folder, publish
 
@@ -39,6 +39,7 @@ def export_nnunet(bundle: Bundle, out: Path) -> tuple[Path, ...]:
     """
     model, source = _known(bundle)
     place = out / source.dataset
+    make_output_folder(out)
     try:
         with ExitStack() as asides:
             folders: list[tuple[Path, Path]] = []

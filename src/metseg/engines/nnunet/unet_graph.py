@@ -176,7 +176,7 @@ class _Builder:
         if f"{name}.running_mean" in self.weights:
             mean, variance = (self._take(f"{name}.running_{part}", (features,)) for part in ("mean", "var"))
             self.unused.discard(f"{name}.num_batches_tracked")
-            return self.ops.batch_normalization(x, gain, offset, mean, variance, self.it.epsilon)
+            return self.ops.batch_norm_inference(x, gain, offset, mean, variance, self.it.epsilon)
         x = self.ops.subtract(x, self._mean(x))
         deviation = self.ops.sqrt(self.ops.add(self._mean(self.ops.multiply(x, x)), np.float32(self.it.epsilon)))
         return self.ops.add(self.ops.multiply(x, self.ops.divide(self._spread(gain), deviation)), self._spread(offset))
