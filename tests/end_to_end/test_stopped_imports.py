@@ -26,7 +26,7 @@ rename = Path.rename
 
 def wait():
     Path(flag).touch()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not Path(go_on).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
 
