@@ -37,17 +37,16 @@ def make_weights(it: UNetArguments, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: w.astype(np.float32) for name, w in weights.items()}
 
 
-def with_statistics(weights: dict[str, np.ndarray], seed: int = 4) -> dict[str, np.ndarray]:
-    """The same network with batch normalisation."""
+def with_running_statistics(weights: dict[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights of the same network with batch normalisation: what training saw is among them."""
     rng = np.random.default_rng(seed)
-    more: dict[str, np.ndarray] = {}
-    for name, gain in weights.items():
-        if name.endswith(".norm.weight"):
-            start = name.removesuffix("weight")
-            more[f"{start}running_mean"] = rng.normal(0, 0.3, gain.shape).astype(np.float32)
-            more[f"{start}running_var"] = rng.uniform(0.5, 2, gain.shape).astype(np.float32)
-            more[f"{start}num_batches_tracked"] = np.array(7)
-    return {**weights, **more}
+    seen: dict[str, np.ndarray] = {}
+    for name in [name.removesuffix(".weight") for name in weights if name.endswith("norm.weight")]:
+        count = weights[f"{name}.weight"].size
+        seen[f"{name}.running_mean"] = rng.normal(0, 0.5, count).astype(np.float32)
+        seen[f"{name}.running_var"] = rng.uniform(0.5, 2, count).astype(np.float32)
+        seen[f"{name}.num_batches_tracked"] = np.array(250)
+    return weights | seen
 
 
 def _convolutions(it: UNetArguments) -> Iterator[tuple[str, int, int, tuple[int, ...]]]:

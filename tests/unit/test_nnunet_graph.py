@@ -9,11 +9,11 @@ from metseg.engines.nnunet.cascade import Running, run_model
 from metseg.engines.nnunet.predictor import Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.unet_graph import UNetArguments, once, under_all_names
 from metseg.engines.nnunet.window_network import OpenVinoPredictor, WindowNetwork
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
-from nnunet_oracle import Oracle, make_weights, with_statistics
+from nnunet_oracle import Oracle, make_weights, with_running_statistics
 
 PLAIN = UNetArguments(
     channels=2, outputs=3, encoder="plain", features=(4, 6, 5), kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
@@ -64,9 +64,28 @@ def test_a_graph_is_the_network(network, window, runtime):
 
 @pytest.mark.parametrize(("network", "window"), [(RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["residual", "2d"])
 def test_batch_normalisation_is_by_the_statistics_of_training(network, window, runtime):
-    weights = with_statistics(make_weights(network))
+    weights = with_running_statistics(make_weights(network))
     found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
     np.testing.assert_allclose(found, Oracle(network, weights)(image(network.channels, window)), atol=1e-5)
+
+
+def test_weights_have_the_names_that_torch_gives_them():
+    weights = with_running_statistics(make_weights(RESIDUAL))
+    named = under_all_names(weights, dropout=False)
+    first = "encoder.stages.1.blocks.0.conv1"
+    assert {name for name, w in named.items() if w is weights[f"{first}.norm.running_mean"]} == {
+        f"{first}.norm.running_mean", f"{first}.all_modules.1.running_mean",
+        f"decoder.{first}.norm.running_mean", f"decoder.{first}.all_modules.1.running_mean",
+    }  # fmt: skip
+    last = "decoder.stages.0.convs.0"
+    assert {name for name, w in named.items() if w is weights[f"{last}.conv.bias"]} == {
+        f"{last}.conv.bias", f"{last}.all_modules.0.bias",
+    }  # fmt: skip
+    assert [name for name, w in named.items() if w is weights["decoder.seg_layers.0.weight"]] == [
+        "decoder.seg_layers.0.weight"
+    ]
+    assert f"{last}.all_modules.2.weight" in under_all_names(weights, dropout=True)
+    assert once(named) == weights
 
 
 def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):

@@ -9,7 +9,7 @@ import pytest
 
 from metseg.core.errors import InputError
 from metseg.pipeline import folder as folders
-from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
+from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import SCHEMA, read_manifest
 
 
@@ -104,7 +104,7 @@ def test_leftovers_of_dead_runs_go_and_of_live_ones_stay(target):
     (out / ".case ü.partial-1").mkdir()
     (out / f".another.partial-{dead_pid()}").mkdir()
     (out / ".case ü.partial-mine").mkdir()
-    settle_leftovers(target)
+    settle_result(target)
     left = sorted(entry.name for entry in out.iterdir())
     assert len(left) == 4
     assert {"case ü", ".case ü.partial-1", ".case ü.partial-mine"} < set(left)
@@ -113,7 +113,7 @@ def test_leftovers_of_dead_runs_go_and_of_live_ones_stay(target):
 def test_a_result_that_had_stepped_aside_comes_back(target):
     make(target, mask="1")
     target.rename(target.with_name(f".case ü.old-{dead_pid()}"))
-    settle_leftovers(target)
+    settle_result(target)
     assert content(target) == {"mask": "1"}
 
 
@@ -123,7 +123,7 @@ def test_a_swap_killed_after_the_rename_is_finished(target):
     target.rename(target.with_name(f".case ü.old-{dead_pid()}"))
     target.mkdir()
     fill(target, mask="2")
-    settle_leftovers(target)
+    settle_result(target)
     assert content(target) == {"mask": "2", "notes": "mine"}
     assert [entry.name for entry in target.parent.iterdir()] == ["case ü"]
 

@@ -18,7 +18,7 @@ from metseg.engines.openvino_network import Runtime  # noqa: E402
 from metseg.engines.torch.device import find_device, is_out_of_memory, predicting  # noqa: E402
 from metseg.engines.torch.predictor import TorchPredictor  # noqa: E402
 from metseg.engines.torch.unet import build_unet  # noqa: E402
-from nnunet_oracle import Oracle, make_weights, with_statistics  # noqa: E402
+from nnunet_oracle import Oracle, make_weights, with_running_statistics  # noqa: E402
 from unit.test_nnunet_graph import FLAT, PLAIN, RESIDUAL, cascade, expected_logits, image, stage_of  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def test_a_network_is_that_of_double_precision(network, window):
 @KINDS
 @pytest.mark.parametrize("batch", [False, True], ids=["instance", "batch norm"])
 def test_a_network_is_that_of_openvino(network, window, batch, runtime):
-    weights = with_statistics(make_weights(network)) if batch else make_weights(network)
+    weights = with_running_statistics(make_weights(network)) if batch else make_weights(network)
     if batch:  # and convolutions without a bias
         biased = [name for name in weights if "conv" in name and name.endswith(".bias") and ".norm." not in name]
         weights = {name: w for name, w in weights.items() if name not in biased}

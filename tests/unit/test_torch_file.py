@@ -5,6 +5,7 @@ import pytest
 
 from metseg.core.errors import ModelError
 from metseg.io.torch_file import Inert, read_torch_file
+from metseg.io.torch_write import write_torch_file
 from torch_files import tensor, write_archive
 
 NUMBERS = np.arange(24, dtype="<f4")
@@ -15,7 +16,7 @@ def _write(path, pickled, storages=None, **more):
 
 
 def test_a_tensor_is_the_view_of_its_storage(tmp_path):
-    found = read_torch_file(_write(tmp_path / "a.pth", tensor((2, 3), (1, 6), offset=4) + "."))
+    found = read_torch_file(_write(tmp_path / "a.pth", tensor((2, 3), (1, 6), offset=4) + b"."))
     assert np.array_equal(found, NUMBERS[[4, 10, 16, 5, 11, 17]].reshape(2, 3))
 
 
@@ -27,8 +28,8 @@ def test_half_and_brain_floats_whole_numbers_and_truth_values(tmp_path):
         "3": np.array([True, False]),
     }
     kinds = ("HalfStorage", "BFloat16Storage", "LongStorage", "BoolStorage")
-    tensors = "".join(tensor((2,), (1,), kind=kind, key=str(n), count=2) for n, kind in enumerate(kinds))
-    half, brain, whole, truth = read_torch_file(_write(tmp_path / "a.pth", f"({tensors}t.", storages))
+    tensors = b"".join(tensor((2,), (1,), kind=kind, key=str(n), count=2) for n, kind in enumerate(kinds))
+    half, brain, whole, truth = read_torch_file(_write(tmp_path / "a.pth", b"(" + tensors + b"t.", storages))
     assert half.tolist() == brain.tolist() == [1.5, -2]
     assert whole.tolist() == [7, -9]
     assert truth.tolist() == [True, False]
@@ -57,13 +58,13 @@ def test_whatever_could_run_code_is_refused_by_name(tmp_path, called):
 )
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path, size, stride, offset):
     with pytest.raises(ModelError, match="damaged"):
-        read_torch_file(_write(tmp_path / "a.pth", tensor(size, stride, offset=offset) + "."))
+        read_torch_file(_write(tmp_path / "a.pth", tensor(size, stride, offset=offset) + b"."))
 
 
 @pytest.mark.parametrize(
     "pickled",
     [
-        "", "N", "garbage", tensor((2,), (1,), key="1") + ".", tensor((2,), (1,), count=25) + ".",
+        "", "N", "garbage", tensor((2,), (1,), key="1") + b".", tensor((2,), (1,), count=25) + b".",
         "(I1\nI2\ntQ.", "ccollections\nOrderedDict\n(I1\ntR.", "ctorch._utils\n_rebuild_tensor_v2\n(tR.",
         "cnumpy\ndtype\n(S'O'\ntR.",
     ],
@@ -77,7 +78,7 @@ def test_files_that_are_no_checkpoint(tmp_path):
     (tmp_path / "old.pth").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
     with pytest.raises(ModelError, match="older than torch 1"):
         read_torch_file(tmp_path / "old.pth")
-    whole = _write(tmp_path / "a.pth", tensor((24,), (1,)) + ".").read_bytes()
+    whole = _write(tmp_path / "a.pth", tensor((24,), (1,)) + b".").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="damaged"):
         read_torch_file(tmp_path / "cut.pth")
@@ -90,7 +91,7 @@ def test_files_that_are_no_checkpoint(tmp_path):
 
 
 def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path):
-    whole = _write(tmp_path / "a.pth", f"({tensor((2, 3), (3, 1))}{tensor((4,), (2,))}t.").read_bytes()
+    whole = _write(tmp_path / "a.pth", b"(" + tensor((2, 3), (3, 1)) + tensor((4,), (2,)) + b"t.").read_bytes()
     rng = np.random.default_rng(5)
     refused = 0
     for _ in range(400):
@@ -106,6 +107,41 @@ def test_a_file_with_any_bytes_changed_is_read_or_refused(tmp_path):
 
 
 def test_many_tensors_of_one_storage_take_no_memory_of_their_own(tmp_path):
-    first, second = read_torch_file(_write(tmp_path / "a.pth", f"({tensor((24,), (1,))}{tensor((4, 6), (6, 1))}t."))
+    both = tensor((24,), (1,)) + tensor((4, 6), (6, 1))
+    first, second = read_torch_file(_write(tmp_path / "a.pth", b"(" + both + b"t."))
     assert np.shares_memory(first, second)
     assert not first.flags.writeable
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    shared = NUMBERS.reshape(2, 12)[:, ::2]  # no storage of its own, and not in one piece
+    arrays = {
+        "half": np.array([[1.5], [-2]], "<f2"), "whole": np.array([2**40, -9]), "truth": np.array([True, False]),
+        "one": np.array(7), "none": np.empty((0, 3), "<f4"), "column": np.asfortranarray(NUMBERS.reshape(4, 6)),
+        "a": shared, "b": shared,
+    }  # fmt: skip
+    content = {
+        "weights": arrays,
+        "axes": (0, -1, 300),
+        "name": "Köpfe\n'1'",
+        "yes": True,
+        "nothing": None,
+        "deep": ((),),
+    }
+    path = write_torch_file(tmp_path / "a.pth", content)
+    found = read_torch_file(path)
+    for name, expected in arrays.items():
+        assert (found["weights"][name].dtype, found["weights"][name].shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(found["weights"][name], expected)
+    assert np.shares_memory(found["weights"]["a"], found["weights"]["b"])
+    assert {key: value for key, value in found.items() if key != "weights"} == {
+        key: value for key, value in content.items() if key != "weights"
+    }
+    assert write_torch_file(tmp_path / "b.pth", content).read_bytes() == path.read_bytes()
+
+
+def test_what_no_checkpoint_holds_is_not_written(tmp_path):
+    with pytest.raises(TypeError, match="set has no place in a checkpoint"):
+        write_torch_file(tmp_path / "a.pth", {"a": {1}})
+    with pytest.raises(FileExistsError):
+        write_torch_file(_write(tmp_path / "b.pth", "N."), {})

@@ -1,4 +1,4 @@
-"""``metseg models``: import nnU-Net's, list, show and verify bundles."""
+"""``metseg models``: import and export nnU-Net's, list, show and verify bundles."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from metseg.engines.bundle import Bundle
 
 models_app = typer.Typer(
-    name="models", help="Import models of nnU-Net; list, show and verify models.", no_args_is_help=True
+    name="models", help="Import and export models of nnU-Net; list, show and verify models.", no_args_is_help=True
 )
 NameArgument = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="A model that ships, or a bundle's folder.")]
 
@@ -20,7 +20,10 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="A mode
 @models_app.command("import", no_args_is_help=True)
 def import_command(
     source: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="nnUNet_results, a data set's folder in it, or a trained folder.")
+        Path,
+        typer.Argument(
+            metavar="FOLDER|ZIP", help="nnUNet_results, a data set's folder in it, a trained folder, or a zip of such."
+        ),
     ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="The bundle goes to FOLDER/<name>/.")],
@@ -44,20 +47,50 @@ def import_command(
 ) -> None:
     """Convert a model that nnU-Net v2 trained, with all folds, and both stages of a cascade.
 
-    The folder is only read, and nothing in it is run. What was imported before is left as it is.
+    The source is only read, and nothing in it is run. What was imported before is left as it is.
     """
     with reported(as_json=as_json, debug=debug):
         from metseg.io.nnunet_import import Wishes, bundle_name, import_nnunet
-        from metseg.io.output_folder import make_output_folder
+        from metseg.io.nnunet_zip import models_folder
 
         wishes = Wishes(name, configuration, _listed(folds), _listed(sequences), _listed(lesion), licence)
-        target = out / bundle_name(source, wishes)
-        make_output_folder(out)
-        bundle = import_nnunet(source, target, wishes, replace=force)
+        with models_folder(source) as folder:
+            target = out / bundle_name(folder, wishes)
+            bundle = import_nnunet(folder, target, wishes, replace=force)
         if as_json:
             print_json(described(bundle))
         elif not quiet:
             typer.echo("\n".join([*_lines(bundle), f"Use it: metseg segment … --model {target}"]))
+
+
+@models_app.command("export", no_args_is_help=True)
+def export_command(
+    model: NameArgument,
+    *,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="nnUNet_results, or any folder: FOLDER/DATASET/TRAINER__PLANS__…/."
+        ),
+    ],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: shared.JsonOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Write an imported model back as nnU-Net's own folders, both stages of a cascade, for nnUNetv2_predict.
+
+    Nothing that is there is replaced.
+    """
+    with reported(as_json=as_json, debug=debug):
+        from metseg.engines.catalogue import find_bundle
+        from metseg.io.nnunet_export import export_nnunet
+
+        bundle = find_bundle(model)
+        folders = export_nnunet(bundle, out)
+        if as_json:
+            print_json({"name": bundle.name, "sha256": bundle.sha256, "folders": [str(folder) for folder in folders]})
+        elif not quiet:
+            typer.echo("\n".join(f"Written: {folder}" for folder in folders))
 
 
 @models_app.command("list")

@@ -33,3 +33,6 @@ class Limits(Options):
 DEFAULT_LIMITS = Limits()
 # A label map may be small, cropped or empty, but every voxel of it must mean something.
 LABEL_LIMITS = Limits(min_size=1, max_nonfinite=0.0, constant_allowed=True)
+# Models of nnU-Net: four configurations of five folds of its largest network, with the state of their optimisers, take
+# some 40 GB. Numbers of weights hardly shrink; those of a training that has not begun shrink to half.
+MODEL_LIMITS = Limits(max_bytes=64 * GIB, max_ratio=20.0)

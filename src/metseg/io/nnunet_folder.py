@@ -66,7 +66,7 @@ class TrainedFolder:
         Raises:
             ModelError: one is missing or no JSON.
         """
-        return Plans(_read_json(self.path / "plans.json"), _read_json(self.path / "dataset.json"))
+        return read_plans(self.path)
 
     def previous(self, all_of_them: Sequence["TrainedFolder"]) -> "TrainedFolder | None":
         """The folder of the stage before, in a cascade; None where there is no cascade.
@@ -94,7 +94,7 @@ def find_trained(root: Path) -> tuple[TrainedFolder, ...]:
     Raises:
         ModelError: there is none.
     """
-    top = root.parent if _split(root.name) else root
+    top = root.parent if split_name(root.name) else root
     found = [one for level in ("", "*", "*/*") for path in sorted(top.glob(level) if level else [top])
              for one in _trained(path)]  # fmt: skip
     if not found:
@@ -126,6 +126,15 @@ def choose(root: Path, found: Sequence[TrainedFolder], configuration: str | None
                      hint=f"Give the folder of one: {there}.")  # fmt: skip
 
 
+def read_plans(folder: Path) -> Plans:
+    """Both JSON files of a trained folder, or of a stage in a bundle.
+
+    Raises:
+        ModelError: one is missing or no JSON.
+    """
+    return Plans(_read_json(folder / "plans.json"), _read_json(folder / "dataset.json"))
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint without running anything that is in it.
 
@@ -147,13 +156,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def _split(name: str) -> tuple[str, str, str] | None:
+def split_name(name: str) -> tuple[str, str, str] | None:
+    """Trainer, plans and configuration of a folder ``TRAINER__PLANS__CONFIGURATION``; None if it is no such name."""
     match = re.fullmatch(r"([A-Za-z]\w*?)__([\w-]+?)__(\w+)", name)
     return None if match is None else (match[1], match[2], match[3])
 
 
 def _trained(path: Path) -> Iterator[TrainedFolder]:
-    names = _split(path.name)
+    names = split_name(path.name)
     if names is None or not (path / "plans.json").is_file() or not (path / "dataset.json").is_file():
         return
     folds = {}

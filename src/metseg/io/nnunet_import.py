@@ -2,7 +2,6 @@
 
 import json
 import re
-import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,14 +13,16 @@ from pydantic import ValidationError
 
 from metseg.core.errors import ConfigError, ModelError
 from metseg.core.study import SEQUENCES
-from metseg.engines.bundle import Bundle, read_bundle, sha256_of, write_manifest
-from metseg.engines.manifest import BundleManifest
+from metseg.engines.bundle import Bundle, read_bundle, read_manifest, sha256_of, write_manifest
+from metseg.engines.manifest import MANIFEST_NAME, BundleManifest
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
 from metseg.io.nnunet_folder import TrainedFolder, choose, find_trained, read_checkpoint
 from metseg.io.nnunet_plans import Labels, model_of, stage_of
+from metseg.io.nnunet_source import SOURCE, Origin, Source, dataset_name, read_source
+from metseg.io.output_folder import make_output_folder
+from metseg.io.whole_folder import alone_in, partial_folder, publish, settle_leftovers
 
-_SOURCE: Final = "nnunet/source.json"
 _NAMES: Final = {  # how data sets call their channels, in lower case without anything but letters and digits
     "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c", "t1post": "t1c", "t1km": "t1c", "t1contrast": "t1c", "t1wce": "t1c",
     "ct1": "t1c", "t1": "t1n", "t1n": "t1n", "t1w": "t1n", "t1pre": "t1n", "t1native": "t1n", "flair": "t2f",
@@ -52,7 +53,7 @@ class Wishes:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Chosen:
     """What is imported: the folders of the stages, the coarse one first, and the files that decide the bundle."""
 
     folders: tuple[TrainedFolder, ...]
@@ -60,15 +61,12 @@ class _Source:
     hashes: dict[str, str]
     wishes: dict[str, Any]
 
-    def as_plain(self) -> dict[str, Any]:
-        """What is kept in the bundle, to know it again."""
-        return {"files": self.hashes, "wishes": self.wishes}
-
     def made(self, bundle: Bundle) -> bool:
         """Whether a bundle came of these files; and of these wishes, unless there are none."""
-        kept = json.loads(bundle.path(_SOURCE).read_text(encoding="utf-8"))
-        same_wishes = not any(self.wishes.values()) or kept.get("wishes") == self.wishes
-        return bool(kept.get("files") == self.hashes and same_wishes)
+        kept = read_source(bundle)
+        if kept is None or kept.files != self.hashes:
+            return False
+        return not any(self.wishes.values()) or kept.wishes == self.wishes
 
 
 def import_nnunet(root: Path, target: Path, wishes: Wishes | None = None, *, replace: bool = False) -> Bundle:
@@ -85,20 +83,26 @@ def import_nnunet(root: Path, target: Path, wishes: Wishes | None = None, *, rep
     Raises:
         ModelError: no model, several, a broken or unsupported one; or ``target`` holds another.
         ConfigError: channels or labels that cannot be matched.
+        InputError: the folder above ``target`` cannot be made or written.
     """
     wishes = wishes or Wishes()
-    source = _source(root, wishes)
-    if target.exists() and (there := _imported(target, source, replace=replace)):
-        return there
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    chosen = _chosen(root, wishes)
+    make_output_folder(target.parent)
     try:
-        aside.mkdir(parents=True)
-        _write(aside, target.name, source, wishes)
-        return _put(aside, target, source)
+        with alone_in(target.parent):
+            settle_leftovers(target, _own_names)
+            if there := _imported(target, chosen, replace=replace):
+                return there
+        with partial_folder(target, _own_names) as partial:
+            bundle = _write(partial, target.name, chosen, wishes)
+            with alone_in(target.parent):
+                # Another process may have been faster.
+                if there := _imported(target, chosen, replace=replace):
+                    return there
+                publish(partial, target, _own_names)
+        return Bundle(target, bundle.manifest, bundle.sha256)
     except OSError as error:
         raise ModelError(f"The bundle {target.name} could not be written: {error.strerror}.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def bundle_name(root: Path, wishes: Wishes | None = None) -> str:
@@ -115,7 +119,7 @@ def bundle_name(root: Path, wishes: Wishes | None = None) -> str:
     return words.strip("-._")[:64]
 
 
-def _source(root: Path, wishes: Wishes) -> _Source:
+def _chosen(root: Path, wishes: Wishes) -> _Chosen:
     found = find_trained(root)
     last = choose(root, found, wishes.configuration)
     first = last.previous(found)
@@ -135,15 +139,17 @@ def _source(root: Path, wishes: Wishes) -> _Source:
     said = asdict(wishes)
     del said["name"]
     hashes = {path.relative_to(top).as_posix(): sha256_of(path) for path in files}
-    return _Source(folders, folds, hashes, json.loads(json.dumps(said)))
+    return _Chosen(folders, folds, hashes, json.loads(json.dumps(said)))
 
 
-def _imported(target: Path, source: _Source, *, replace: bool) -> Bundle | None:
-    """The bundle that is there, if it came of the same files; None if it did not, but may be replaced."""
+def _imported(target: Path, chosen: _Chosen, *, replace: bool) -> Bundle | None:
+    """The bundle that is there, if it came of the same files; None if there is none, or one that may be replaced."""
+    if not target.exists():
+        return None
     bundle = read_bundle(target)
-    if _SOURCE not in bundle.manifest.files:
+    if SOURCE not in bundle.manifest.files:
         raise ModelError(f"{target} is a bundle, but was not imported from nnU-Net.", hint="Choose another name.")
-    if source.made(bundle):
+    if chosen.made(bundle):
         return bundle
     if not replace:
         raise ModelError(
@@ -152,65 +158,66 @@ def _imported(target: Path, source: _Source, *, replace: bool) -> Bundle | None:
     return None
 
 
-def _put(aside: Path, target: Path, source: _Source) -> Bundle:
-    """Give a finished bundle its name; an older one steps aside first."""
-    old = aside.with_suffix(".old")
-    if target.exists():
-        target.rename(old)
+def _own_names(folder: Path) -> set[str]:
+    """What of a bundle's folder is not the user's; all is, where it is no whole bundle."""
     try:
-        aside.rename(target)
-    except OSError:
-        # Another process was faster.
-        if (there := _imported(target, source, replace=False)) is not None:
-            return there
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-    return read_bundle(target)
+        files = read_manifest(folder).manifest.files
+    except ModelError:
+        return set()
+    return {MANIFEST_NAME, *(name.partition("/")[0] for name in files)}
 
 
-def _write(folder: Path, name: str, source: _Source, wishes: Wishes) -> None:
-    from safetensors.numpy import save_file
-
-    last = source.folders[-1].plans()
+def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes) -> Bundle:
+    last = chosen.folders[-1]
     stages: list[Stage] = []
-    for trained in source.folders:
-        paths = [f"{trained.configuration}/fold_{fold}.safetensors" for fold in source.folds]
-        stage = None
-        for path, fold in zip(paths, source.folds, strict=True):
-            checkpoint = read_checkpoint(trained.folds[fold])
-            stage = stage_of(trained.plans(), trained.configuration, paths, checkpoint.mirror_axes)
-            unet_graph(stage.network, checkpoint.weights, stage.window)  # refuses weights of another network
-            (folder / path).parent.mkdir(exist_ok=True)
-            save_file({key: np.ascontiguousarray(w) for key, w in checkpoint.weights.items()}, str(folder / path))
-        if stage is not None:
-            stages.append(stage)
-        (folder / "nnunet" / trained.configuration).mkdir(parents=True)
-        for file in ("plans.json", "dataset.json"):
-            shutil.copyfile(trained.path / file, folder / "nnunet" / trained.configuration / file)
-    (folder / _SOURCE).write_text(json.dumps(source.as_plain(), indent=2) + "\n", encoding="utf-8")
-    model = model_of(last, stages)
-    labels = last.labels()
-    sequences = _sequences(last.channels(), wishes.sequences)
-    _write_readme(folder, name, source, sequences, labels)
+    origins: dict[str, Origin] = {}
+    for trained in chosen.folders:
+        stage, trainer = _write_stage(folder, trained, chosen.folds)
+        stages.append(stage)
+        origins[stage.name] = Origin(folder=trained.path.name, trainer=trainer)
+    source = Source(dataset=dataset_name(last, name), stages=origins, files=chosen.hashes, wishes=chosen.wishes)
+    source.write(folder)
+    model = model_of(last.plans(), stages)
+    labels = last.plans().labels()
+    sequences = _sequences(last.plans().channels(), wishes.sequences)
+    _write_readme(folder, name, chosen, sequences, labels)
     try:
-        manifest = BundleManifest.model_validate(_manifest(name, source, model, labels, sequences, wishes))
+        manifest = BundleManifest.model_validate(_manifest(name, chosen, model, labels, sequences, wishes))
     except ValidationError as error:
         raise ModelError(f"The model does not fit a bundle: {error.errors()[0]['msg']}.") from error
-    write_manifest(folder, manifest)
+    return write_manifest(folder, manifest)
+
+
+def _write_stage(folder: Path, trained: TrainedFolder, folds: Sequence[str]) -> tuple[Stage, str]:
+    """The weights of all folds and both JSON files; what the stage is, and the name of its trainer."""
+    from safetensors.numpy import save_file
+
+    paths = [f"{trained.configuration}/fold_{fold}.safetensors" for fold in folds]
+    (folder / trained.configuration).mkdir()
+    for path, fold in zip(paths, folds, strict=True):
+        checkpoint = read_checkpoint(trained.folds[fold])
+        stage = stage_of(trained.plans(), trained.configuration, paths, checkpoint.mirror_axes)
+        unet_graph(stage.network, checkpoint.weights, stage.window)  # refuses weights of another network
+        # np.ascontiguousarray would give a single number an axis.
+        save_file({key: np.asarray(w, order="C") for key, w in checkpoint.weights.items()}, str(folder / path))
+    kept = folder / "nnunet" / trained.configuration
+    kept.mkdir(parents=True)
+    for file in ("plans.json", "dataset.json"):
+        shutil.copyfile(trained.path / file, kept / file)
+    return stage, checkpoint.trainer or trained.trainer
 
 
 def _manifest(
-    name: str, source: _Source, model: NnunetModel, labels: Labels, sequences: tuple[str, ...], wishes: Wishes
+    name: str, chosen: _Chosen, model: NnunetModel, labels: Labels, sequences: tuple[str, ...], wishes: Wishes
 ) -> dict[str, Any]:
     named = {value: label for label, value in zip(labels.names, labels.values, strict=True) if value}
     last = model.stages[-1]
     spacing = None
     if len(last.spacing_mm) == 3:
         spacing = tuple(last.spacing_mm[n] for n in np.argsort(model.axes))
-    trained = source.folders[-1]
+    trained = chosen.folders[-1]
     return {
-        "name": name, "version": source.hashes[f"{trained.path.name}/plans.json"][:12],
+        "name": name, "version": chosen.hashes[f"{trained.path.name}/plans.json"][:12],
         "modality": "CT" if sequences == ("ct",) else "MR", "sequences": sequences, "spacing_mm": spacing,
         "labels": named, "lesion": _lesion(named, wishes.lesion), "outputs": tuple(named.values()),
         "preprocessing": (), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
@@ -248,11 +255,11 @@ def _lesion(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]
     return tuple(own or labels)
 
 
-def _write_readme(folder: Path, name: str, source: _Source, sequences: tuple[str, ...], labels: Labels) -> None:
-    stages = "\n".join(f"- `{one.path.name}`, folds {', '.join(source.folds)}" for one in source.folders)
+def _write_readme(folder: Path, name: str, chosen: _Chosen, sequences: tuple[str, ...], labels: Labels) -> None:
+    stages = "\n".join(f"- `{one.path.name}`, folds {', '.join(chosen.folds)}" for one in chosen.folders)
     (folder / "README.md").write_text(
         f"# {name}\n\nImported by `metseg models import` from a model that nnU-Net v2 trained on "
-        f"{source.folders[-1].path.parent.name}:\n\n{stages}\n\nChannels: {', '.join(sequences)}. "
+        f"{chosen.folders[-1].path.parent.name}:\n\n{stages}\n\nChannels: {', '.join(sequences)}. "
         f"Outputs: {', '.join(labels.names)}.\n\nmetseg measured nothing of it. What it was trained on, how good it is "
         "and under which licence it may be used, those who trained it know.\n",
         encoding="utf-8",

@@ -53,6 +53,15 @@ class Plans:
             name = str(known[name].get("inherits_from", ""))
         return {key: value for link in reversed(chain) for key, value in known[link].items()}
 
+    def dropout(self, name: str) -> bool:
+        """Whether a configuration's network has dropout; no layout before 2.5 could say so.
+
+        Raises:
+            ModelError: there is no such configuration.
+        """
+        given = self.configuration(name).get("architecture", {}).get("arch_kwargs", {})
+        return given.get("dropout_op") is not None
+
     def channels(self) -> tuple[str, ...]:
         """Names of the input channels, in order."""
         named = self.dataset.get("channel_names", self.dataset.get("modality", {}))

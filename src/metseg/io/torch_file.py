@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from metseg.core.errors import ModelError
 
 _LARGEST_PICKLE: Final = 64 << 20
-_STORAGES: Final[Mapping[str, str]] = {
+STORAGES: Final[Mapping[str, str]] = {
     "FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "BFloat16Storage": "bfloat16",
     "LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "CharStorage": "<i1", "ByteStorage": "<u1",
     "BoolStorage": "?",
@@ -204,8 +204,8 @@ _CALLABLE: Final[Mapping[tuple[str, str], Any]] = {
 
 
 def _allowed(module: str, name: str) -> Any:
-    if module == "torch" and name in _STORAGES:
-        return _StorageKind(_STORAGES[name])
+    if module == "torch" and name in STORAGES:
+        return _StorageKind(STORAGES[name])
     if module == "pathlib" and name in {"PosixPath", "WindowsPath", "PurePosixPath"}:
         return _Named("path")
     if module == "numpy.dtypes" and name.endswith("DType"):

@@ -1,5 +1,6 @@
 """Zips from outside: looked through before anything is unpacked, and unpacked to names of our own."""
 
+import itertools
 import stat
 import tempfile
 import zipfile
@@ -35,7 +36,8 @@ def checked_entries(archive: zipfile.ZipFile, name: str, limits: Limits = DEFAUL
         raise InputError(f"{name} would unpack to {unpacked:,} bytes; the limit is {limits.max_bytes:,}.", hint=_REPACK)
     if unpacked > limits.ratio_free_bytes and unpacked > limits.max_ratio * packed:
         raise InputError(
-            f"{name} would unpack {packed:,} bytes to {unpacked:,}: no study shrinks over {limits.max_ratio:g} to 1.",
+            f"{name} would unpack {packed:,} bytes to {unpacked:,}: no honest zip shrinks over "
+            f"{limits.max_ratio:g} to 1.",
             hint=_REPACK,
         )
     seen: set[str] = set()
@@ -107,20 +109,49 @@ def unpacked(
     Raises:
         InputError: the zip is none, does what no honest one does, is damaged, or there is no room to unpack it.
     """
-    with tempfile.TemporaryDirectory(prefix="metseg-") as temporary, open_zip(path) as archive:
-        folders: dict[PurePosixPath, Path] = {}
-        files: dict[str, Path] = {}
-        entries = checked_entries(archive, shown_name(path), limits)
-        for number, entry in enumerate(sorted(entries, key=lambda e: e.filename), start=1):
-            inside = PurePosixPath(entry.filename)
-            if not wanted(inside):
-                continue
-            folder = folders.setdefault(inside.parent, Path(temporary) / f"{len(folders):06d}")
-            files[entry.filename] = target = folder / (
-                safe_name(inside.name) if keep_names else f"{number:06d}{_suffix(inside.name)}"
-            )
-            _unpack(archive, entry, target, shown_name(path))
-        yield files
+    folders: dict[PurePosixPath, str] = {}
+    numbers = itertools.count(1)
+
+    def place(inside: PurePosixPath) -> PurePosixPath | None:
+        if not wanted(inside):
+            return None
+        folder = folders.setdefault(inside.parent, f"{len(folders):06d}")
+        name = safe_name(inside.name) if keep_names else f"{next(numbers):06d}{_suffix(inside.name)}"
+        return PurePosixPath(folder, name)
+
+    with tempfile.TemporaryDirectory(prefix="metseg-") as temporary:
+        yield unpack(path, Path(temporary), place, limits)
+
+
+def unpack(
+    path: Path,
+    folder: Path,
+    place: Callable[[PurePosixPath], PurePosixPath | None],
+    limits: Limits = DEFAULT_LIMITS,
+) -> dict[str, Path]:
+    """Unpack files of a zip below ``folder``, which is there.
+
+    Args:
+        path: the zip.
+        folder: where to.
+        place: where below ``folder`` the file of a name in the zip goes; None: it is left out. It is asked in the order
+            of the names, and must not give names that lead out of ``folder``.
+        limits: caps on the whole zip.
+
+    Returns:
+        Name in the zip -> where it was unpacked, sorted by name.
+
+    Raises:
+        InputError: the zip is none, does what no honest one does, is damaged, or there is no room to unpack it.
+    """
+    files: dict[str, Path] = {}
+    with open_zip(path) as archive:
+        for entry in sorted(checked_entries(archive, shown_name(path), limits), key=lambda e: e.filename):
+            below = place(PurePosixPath(entry.filename))
+            if below is not None:
+                files[entry.filename] = target = folder / below
+                _unpack(archive, entry, target, shown_name(path))
+    return files
 
 
 def _suffix(name: str) -> str:
@@ -131,7 +162,7 @@ def _suffix(name: str) -> str:
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, name: str) -> None:
     """Copy one entry; zipfile stops at the declared size and compares the CRC-32 there."""
     try:
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as source, target.open("xb") as out:
             while block := source.read(MIB):
                 out.write(block)

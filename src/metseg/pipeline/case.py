@@ -14,7 +14,7 @@ from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
 from metseg.io.read import first_image, read_study
-from metseg.pipeline.folder import check_name, check_target, result_folder, settle_leftovers
+from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import (
     MANIFEST,
     Fingerprint,
@@ -143,7 +143,7 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     case_input, target, progress = task.case_input, task.target, task.progress
     check_name(case_input.case)
     case_input.check()
-    settle_leftovers(target)
+    settle_result(target)
     progress(0.0, 1.0, "choosing the model")
     first = cache(partial(first_image, case_input))  # read once, though both the choice and the study may want it
     engine = task.engine_of(case_input, first)

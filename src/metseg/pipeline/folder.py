@@ -1,20 +1,11 @@
-"""A result folder appears whole or not at all, and never costs the user a file.
+"""A result folder appears whole or not at all, and never costs the user a file (how: ``metseg.io.whole_folder``)."""
 
-A case is written into ``OUT/.<case>.partial-<pid>`` and renamed to ``OUT/<case>`` when it is complete. A result that
-is there already steps aside as ``OUT/.<case>.old-<pid>`` first, since no system call replaces a folder that is not
-empty; what a killed run left of either is settled by the next run on that case.
-"""
-
-import os
-import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from metseg.core.errors import InputError
-from metseg.io.atomic import sync_folder
-from metseg.io.output_folder import unwritable
+from metseg.io.whole_folder import partial_folder, publish, settle_leftovers
 from metseg.pipeline.manifest import MANIFEST, file_sha256, read_manifest
 
 
@@ -67,78 +58,19 @@ def result_folder(target: Path) -> Iterator[Path]:
     Raises:
         InputError: the output folder cannot be made or written.
     """
-    partial = _aside(target, "partial")
-    try:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            settle_leftovers(target)
-            partial.mkdir()
-        except OSError as error:
-            raise unwritable(target.parent, error) from error
+    with partial_folder(target, _own_names) as partial:
         yield partial
-        _publish(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        publish(partial, target, _own_names)
 
 
-def settle_leftovers(target: Path) -> None:
+def settle_result(target: Path) -> None:
     """Tidy up after runs on this case that were killed: half results go, a result that had stepped aside comes back."""
-    if not target.parent.is_dir():
-        return
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(partial|old)-(\d+)")
-    for entry in sorted(target.parent.iterdir()):
-        match = pattern.fullmatch(entry.name)
-        if match is None or _runs(int(match[2])):
-            continue
-        if match[1] == "partial":
-            shutil.rmtree(entry, ignore_errors=True)
-        elif not target.exists():
-            entry.rename(target)
-        else:
-            _retire(entry, target)
+    settle_leftovers(target, _own_names)
 
 
-def _aside(target: Path, why: str) -> Path:
-    return target.with_name(f".{target.name}.{why}-{os.getpid()}")
-
-
-def _runs(pid: int) -> bool:
-    """Is another process of that number alive? Our own number on a leftover is that of a dead one before us."""
-    if pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _publish(partial: Path, target: Path) -> None:
-    sync_folder(partial)
-    if not target.exists():
-        partial.rename(target)
-    else:
-        old = _aside(target, "old")
-        target.rename(old)
-        try:
-            partial.rename(target)
-        except BaseException:
-            old.rename(target)
-            raise
-        _retire(old, target)
-    sync_folder(target.parent)
-
-
-def _retire(old: Path, target: Path) -> None:
-    """Delete a replaced result; whatever else the user kept in its folder moves to the new one."""
-    manifest = read_manifest(old)
-    ours = {MANIFEST, *(str(item["name"]) for item in manifest["outputs"])} if manifest else set()
-    for entry in list(old.iterdir()):
-        if entry.name not in ours and not (target / entry.name).exists():
-            entry.rename(target / entry.name)
-    shutil.rmtree(old, ignore_errors=True)
+def _own_names(folder: Path) -> set[str]:
+    manifest = read_manifest(folder)
+    return {MANIFEST, *(str(item["name"]) for item in manifest["outputs"])} if manifest else set()
 
 
 def _changed(path: Path, sha256: str) -> bool:

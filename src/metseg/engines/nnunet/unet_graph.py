@@ -6,6 +6,7 @@ transposed convolutions whose kernel is their stride. The heads of lower resolut
 left out.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
@@ -67,6 +68,21 @@ def unet_graph(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]], wi
 def once(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The weights, each under one name: torch holds those of shared layers under others too."""
     return {name: w for name, w in weights.items() if not any(part in name for part in _TWICE)}
+
+
+def under_all_names(weights: Mapping[str, NDArray[Any]], *, dropout: bool) -> dict[str, NDArray[Any]]:
+    """The other way round: each weight under every name under which torch saves it.
+
+    Args:
+        weights: as ``once`` gives them.
+        dropout: whether each convolution is followed by one, which stands before its normalisation.
+    """
+    place = {"conv": 0, "norm": 2 if dropout else 1}
+    named = dict(weights)
+    for name, w in weights.items():
+        if match := re.fullmatch(r"(.+)\.(conv|norm)\.(\w+)", name):
+            named[f"{match[1]}.all_modules.{place[match[2]]}.{match[3]}"] = w
+    return named | {f"decoder.{name}": w for name, w in named.items() if name.startswith("encoder.")}
 
 
 def fitting(weights: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -186,8 +202,7 @@ class _Builder:
         if f"{name}.running_mean" in self.weights:
             mean, variance = (self._take(f"{name}.running_{part}", (features,)) for part in ("mean", "var"))
             self.unused.discard(f"{name}.num_batches_tracked")
-            scale = gain / np.sqrt(variance + np.float32(self.it.epsilon))
-            return self.ops.add(self.ops.multiply(x, self._spread(scale)), self._spread(offset - mean * scale))
+            return self.ops.batch_norm_inference(x, gain, offset, mean, variance, self.it.epsilon)
         x = self.ops.subtract(x, self._mean(x))
         deviation = self.ops.sqrt(self.ops.add(self._mean(self.ops.multiply(x, x)), np.float32(self.it.epsilon)))
         return self.ops.add(self.ops.multiply(x, self.ops.divide(self._spread(gain), deviation)), self._spread(offset))

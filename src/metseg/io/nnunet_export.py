@@ -1,0 +1,111 @@
+"""Write a bundle that came of nnU-Net back as nnU-Net's own folders, which ``nnUNetv2_predict`` takes. No torch."""
+
+import filecmp
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from metseg.core.errors import ModelError
+from metseg.engines.bundle import Bundle
+from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.engines.nnunet.unet_graph import under_all_names
+from metseg.io.nnunet_folder import read_plans
+from metseg.io.nnunet_source import SOURCE, Source, read_source
+from metseg.io.output_folder import make_output_folder, unwritable
+from metseg.io.torch_write import write_torch_file
+from metseg.io.whole_folder import alone_in, partial_folder, publish
+
+_FILES = ("plans.json", "dataset.json")
+
+
+def export_nnunet(bundle: Bundle, out: Path) -> tuple[Path, ...]:
+    """Write ``out/DATASET/TRAINER__PLANS__CONFIGURATION``, a folder for each stage.
+
+    They appear whole, all or none. What is there already is never replaced; the same folder, from an export before, is
+    left as it is.
+
+    Args:
+        bundle: imported from nnU-Net.
+        out: ``nnUNet_results``, or any folder.
+
+    Returns:
+        The folders, the coarse stage of a cascade first.
+
+    Raises:
+        ModelError: the bundle did not come of nnU-Net, or another model is in the place.
+        InputError: ``out`` cannot be written.
+    """
+    model, source = _known(bundle)
+    place = out / source.dataset
+    make_output_folder(out)
+    try:
+        with ExitStack() as asides:
+            folders: list[tuple[Path, Path]] = []
+            for stage in model.stages:
+                target = place / source.stages[stage.name].folder
+                partial = asides.enter_context(partial_folder(target, _nobodys))
+                _write_stage(bundle, stage, source.stages[stage.name].trainer, partial)
+                folders.append((partial, target))
+            with alone_in(place):
+                for partial, target in [each for each in folders if not _there(*each)]:
+                    publish(partial, target, _nobodys)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    return tuple(target for _, target in folders)
+
+
+def _known(bundle: Bundle) -> tuple[NnunetModel, Source]:
+    """What makes the way back possible."""
+    model, source = bundle.manifest.nnunet, read_source(bundle)
+    if model is None or SOURCE not in bundle.manifest.files:
+        raise ModelError(
+            f"The model {bundle.name} was not imported from nnU-Net, so there is no nnU-Net folder to write.",
+            hint="Only what `metseg models import` made can be exported.",
+        )
+    if source is None or any(stage.name not in source.stages for stage in model.stages):
+        raise ModelError(
+            f"The bundle {bundle.name} does not say where in nnU-Net it came from: another metseg imported it.",
+            hint="Import the model again, with --force.",
+        )
+    return model, source
+
+
+def _write_stage(bundle: Bundle, stage: Stage, trainer: str, folder: Path) -> None:
+    from safetensors.numpy import load_file
+
+    kept = [bundle.path(f"nnunet/{stage.name}/{file}") for file in _FILES]
+    for path in kept:
+        shutil.copyfile(path, folder / path.name)
+    dropout = read_plans(kept[0].parent).dropout(stage.name)
+    for weights in stage.weights:
+        checkpoint = {
+            "network_weights": under_all_names(load_file(str(bundle.path(weights))), dropout=dropout),
+            "trainer_name": trainer,
+            "init_args": {"configuration": stage.name},
+            # nnU-Net takes the largest of these axes, so that none at all is None.
+            "inference_allowed_mirroring_axes": stage.mirror_axes or None,
+        }
+        fold = folder / Path(weights).stem
+        fold.mkdir()
+        write_torch_file(fold / "checkpoint_final.pth", checkpoint)
+
+
+def _there(partial: Path, target: Path) -> bool:
+    """Whether the same was exported before."""
+    if not target.exists():
+        return False
+    names = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
+    if all((target / name).is_file() for name in names):
+        _, other, unread = filecmp.cmpfiles(partial, target, names, shallow=False)
+        if not other and not unread:
+            return True
+    raise ModelError(
+        f"{target} is there already, and is not this model.", hint="Choose another folder with -o; it is left as it is."
+    )
+
+
+def _nobodys(_: Any) -> Sequence[str]:
+    """No folder is replaced here, so that no name in one is ours."""
+    return ()
