@@ -1,12 +1,13 @@
 """Hold metseg and nnUNetPredictor against the same networks in double precision, on models made for it.
 
-``python bench/nnunet_agreement.py`` needs torch, nnunetv2 (2.8.1 was used) and metseg in one environment. For each
-model it writes a folder as nnU-Net does (small networks with random weights), imports it, runs both on a made-up image,
-and prints the root mean square error of the logits and the voxels of another label than double precision gives.
-Cascades are compared directly, since each program feeds its second stage its own labels. That nnU-Net misses its
-environment variables does not matter.
+``python bench/nnunet_agreement.py [--steps N]`` needs torch, nnunetv2 (2.8.1 was used) and metseg in one environment.
+For each model it writes a folder as nnU-Net does (small networks with random weights, or trained for N steps to find
+bright blobs), imports it, runs both on a made-up image, and prints the root mean square error of the logits, the voxels
+of another label than double precision gives, and the lowest Dice of a label with it. Cascades are compared directly,
+since each program feeds its second stage its own labels. That nnU-Net misses its environment variables does not matter.
 """
 
+import argparse
 import contextlib
 import io
 import itertools
@@ -129,7 +130,7 @@ def models() -> Iterator[Model]:
                 (2.0, 0.9, 0.9), folds=2, mirror=False)  # fmt: skip
 
 
-def write(model: Model, results: Path) -> list[Path]:
+def write(model: Model, results: Path, steps: int = 0) -> list[Path]:
     """The trained folders, as nnU-Net writes them."""
     plans = {
         "dataset_name": "Dataset001_Made", "plans_name": "nnUNetPlans", "configurations": model.configurations,
@@ -156,7 +157,10 @@ def write(model: Model, results: Path) -> list[Path]:
                 it.network_arch_class_name, it.network_arch_init_kwargs, it.network_arch_init_kwargs_req_import,
                 channels, outputs, deep_supervision=True,
             )  # fmt: skip
-            _shake(network)
+            if steps:
+                _train(network, model, it, outputs, steps, cascaded=number > 0)
+            else:
+                _shake(network)
             (folder / f"fold_{fold}").mkdir()
             torch.save(
                 {"network_weights": network.state_dict(), "trainer_name": "nnUNetTrainer",
@@ -178,17 +182,63 @@ def _shake(network: torch.nn.Module) -> None:
                 weight.normal_(0, 1)
 
 
-def made_image(model: Model) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Channels (channel, k, j, i) of smooth noise, empty at the edges where masks are asked for."""
-    rng = np.random.default_rng(1)
+def _train(network: torch.nn.Module, model: Model, it: Any, outputs: int, steps: int, *, cascaded: bool) -> None:
+    """Teach it which blobs are which label: enough for labels with sharp borders, no more."""
+    rng = np.random.default_rng(3)
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    window = tuple(it.patch_size)
+    for _ in range(steps):
+        flat = len(window) == 2
+        image, truth = scene(model, (1, *window) if flat else window, rng)
+        channels = np.stack([_normal(one, it.normalization_schemes[0]) for one in image])
+        if cascaded:
+            channels = np.concatenate([channels, [truth == value for value in (1, 2, 3)]]).astype(np.float32)
+        inputs = torch.from_numpy(channels[:, 0] if flat else channels)[None]
+        target = torch.from_numpy((truth[0] if flat else truth).astype(np.int64))[None]
+        logits = network(inputs)[0]
+        if model.labels is REGIONS:
+            members = [(target > 0), (target == 1) | (target == 3), target == 3]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.stack(members, 1).float())
+        else:
+            weight = torch.tensor([0.3] + [1.0] * (outputs - 1))
+            loss = torch.nn.functional.cross_entropy(logits, target, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def _normal(image: np.ndarray[Any, Any], scheme: str) -> np.ndarray[Any, Any]:
+    if scheme == "CTNormalization":
+        clipped = np.clip(image, SEEN["percentile_00_5"], SEEN["percentile_99_5"])
+        return (clipped - SEEN["mean"]) / SEEN["std"]
+    return image if scheme == "NoNormalization" else (image - image.mean()) / image.std()
+
+
+def scene(
+    model: Model, shape: tuple[int, ...], rng: np.random.Generator
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Channels (channel, k, j, i) of smooth noise with blobs, each brightest in its own way, and the blobs' labels."""
+    labels = 1 if model.labels is ONE else 3
+    truth = np.zeros(shape, dtype=np.uint8)
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))
+    for number in range(max(3, int(np.prod(shape)) // 6000)):
+        centre = np.array([rng.uniform(0, n) for n in shape])[:, None, None, None]
+        stretch = np.array([2.0 if max(shape) > 3 * shape[0] else 1.0, 1, 1])[:, None, None, None]
+        truth[(((places - centre) * stretch) ** 2).sum(axis=0) < rng.uniform(2, 6) ** 2] = 1 + number % labels
     channels = []
     for number in range(len(model.channels)):
-        smooth = gaussian_filter(rng.normal(size=model.shape), 3)
-        channels.append(smooth / smooth.std() * 40 + 40 + number)
-    image = np.stack(channels)
+        smooth = gaussian_filter(rng.normal(size=shape), 1)
+        bright = np.array([0, 50, 28, 90 + 10 * number])[truth]
+        channels.append(smooth / smooth.std() * 8 + 20 + bright)
+    return np.stack(channels).astype(np.float32), truth
+
+
+def made_image(model: Model) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Channels (channel, k, j, i), empty at the edges where masks are asked for."""
+    image, _ = scene(model, model.shape, np.random.default_rng(1))
     if model.masked:
         image[:, :5] = image[:, :, :6] = image[..., :4] = 0
-    return image.astype(np.float32)
+    return image
 
 
 class Peer:
@@ -248,9 +298,9 @@ class Peer:
         return (total / weight)[(slice(None), *inner[1:])].numpy()
 
 
-def compare(model: Model, folder: Path) -> str:
+def compare(model: Model, folder: Path, steps: int) -> str:
     """One line of the table."""
-    folders = write(model, folder / "nnUNet_results")
+    folders = write(model, folder / "nnUNet_results", steps)
     image = made_image(model)
     before = None
     for trained in folders:
@@ -273,7 +323,8 @@ def compare(model: Model, folder: Path) -> str:
     labels = np.asarray(decision.array).transpose(2, 1, 0)
     if len(folders) > 1:
         other = int((labels != their_labels).sum())
-        return f"| {model.name} | – | – | {other} of {labels.size:,} differ from each other | |"
+        return (f"| {model.name} | – | – | {other} of {labels.size:,} differ from each other | | "
+                f"{lowest_dice(labels, their_labels):.4f} with each other | |")  # fmt: skip
     exact = peer.exact_logits(data)
     spacing = [model.spacing[axis] for axis in model.transpose]
     channels = image.transpose(0, *(axis + 1 for axis in model.transpose))
@@ -282,17 +333,28 @@ def compare(model: Model, folder: Path) -> str:
     right = peer.labels(exact, properties)
     wrong = [int((one != right).sum()) for one in (labels, their_labels)]
     mirrored = "mirrored" if model.mirror else "not mirrored"
-    return (
-        f"| {model.name}, {mirrored} | {errors[0]:.1e} | {errors[1]:.1e} | {wrong[0]} | {wrong[1]} of {right.size:,} |"
-    )
+    dices = [lowest_dice(one, right) for one in (labels, their_labels)]
+    return (f"| {model.name}, {mirrored} | {errors[0]:.1e} | {errors[1]:.1e} | {wrong[0]} | {wrong[1]} of "
+            f"{right.size:,} | {dices[0]:.4f} | {dices[1]:.4f} |")  # fmt: skip
+
+
+def lowest_dice(found: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float:
+    """Over the labels that either has; NaN where there is none."""
+    values = [value for value in np.union1d(np.unique(found), np.unique(right)) if value]
+    return min((2 * float(((found == v) & (right == v)).sum()) / float((found == v).sum() + (right == v).sum())
+                for v in values), default=float("nan"))  # fmt: skip
 
 
 def main() -> None:
     """Print the table."""
-    print("| model | logits, metseg | nnUNetPredictor | labels, metseg | nnUNetPredictor |\n|---|---|---|---|---|")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=0, help="of training; 0 for random weights")
+    steps = parser.parse_args().steps
+    print("| model | logits, metseg | nnUNetPredictor | labels, metseg | nnUNetPredictor | Dice, metseg | "
+          "nnUNetPredictor |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for model in models():
         with tempfile.TemporaryDirectory() as folder:
-            print(compare(model, Path(folder)), flush=True)
+            print(compare(model, Path(folder), steps), flush=True)
 
 
 if __name__ == "__main__":
