@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ def compare(device: torch.device, what: Model, runs: int, folder: Path, *, openv
     bundle = import_nnunet(trained, folder / "bundle")
     engine = TorchNnunetEngine(bundle, device=str(device))
     stage = engine.model.stages[0]
-    folds = list(engine.running.folds_of(stage))  # read beforehand, as nnUNetPredictor does
+    read = [fold() for fold in engine.running.folds_of(stage)]  # beforehand, as nnUNetPredictor does
+    folds = [partial(dict, one) for one in read]
     prepared = np.ascontiguousarray(data.numpy())
 
     def metseg_on(it: NnunetEngine) -> Logits:

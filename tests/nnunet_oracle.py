@@ -1,6 +1,6 @@
 """nnU-Net's networks in double precision with scipy alone, and weights for them by their names in torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.ndimage import correlate
@@ -19,7 +19,8 @@ def make_weights(it: UNetArguments, seed: int = 0) -> dict[str, np.ndarray]:
         scale = 1 / np.sqrt(inputs * np.prod(kernel))
         place = f"{name}.conv" if norm else name
         weights[f"{place}.weight"] = rng.normal(0, scale, (outputs, inputs, *kernel))
-        weights[f"{place}.bias"] = rng.normal(0, 0.1, outputs)
+        if ".skip." not in name:  # nnU-Net's way around a residual block has none
+            weights[f"{place}.bias"] = rng.normal(0, 0.1, outputs)
         if norm:
             weights[f"{name}.norm.weight"] = rng.normal(1, 0.3, outputs)
             weights[f"{name}.norm.bias"] = rng.normal(0, 0.3, outputs)
@@ -35,6 +36,11 @@ def make_weights(it: UNetArguments, seed: int = 0) -> dict[str, np.ndarray]:
         weights[f"decoder.transpconvs.{n}.bias"] = rng.normal(0, 0.1, it.features[level])
         conv(f"decoder.seg_layers.{n}", it.outputs, it.features[level], (1,) * len(stride), norm=False)
     return {name: w.astype(np.float32) for name, w in weights.items()}
+
+
+def folds_of(weights: Sequence[dict[str, np.ndarray]]) -> list[Callable[[], dict[str, np.ndarray]]]:
+    """What reads the weights of each fold."""
+    return [lambda one=one: one for one in weights]
 
 
 def with_running_statistics(weights: dict[str, np.ndarray], seed: int = 0) -> dict[str, np.ndarray]:
@@ -117,7 +123,7 @@ class Oracle:
         ])  # fmt: skip
         steps = stride or (1,) * (x.ndim - 1)
         strided = full[(slice(None), *(slice(None, None, step) for step in steps))]
-        return strided + self.w[f"{name}.bias"].reshape(-1, *[1] * (x.ndim - 1))
+        return strided + self.w.get(f"{name}.bias", np.zeros(1)).reshape(-1, *[1] * (x.ndim - 1))
 
     def conv_norm(self, x, name, stride=None):
         x = self.conv(x, f"{name}.conv", stride)

@@ -6,14 +6,14 @@ import pytest
 from metseg.core.errors import InferenceError, ModelError
 from metseg.engines.mirroring import mirrorings
 from metseg.engines.nnunet.cascade import Running, run_model
-from metseg.engines.nnunet.predictor import Passes, predict_logits
+from metseg.engines.nnunet.predictor import HostSums, Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments, once, under_all_names
 from metseg.engines.nnunet.window_network import OpenVinoPredictor, WindowNetwork
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
-from nnunet_oracle import Oracle, make_weights, with_running_statistics
+from nnunet_oracle import Oracle, folds_of, make_weights, with_running_statistics
 
 PLAIN = UNetArguments(
     channels=2, outputs=3, encoder="plain", features=(4, 6, 5), kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
@@ -42,8 +42,8 @@ def stage_of(network, window, mirror=(), **more):
     )  # fmt: skip
 
 
-def networks(stage, weights, runtime):
-    return [WindowNetwork(stage, each, runtime).logits for each in weights]
+def run(stage, weights, channels, runtime, **how):
+    return OpenVinoPredictor(runtime)(stage, folds_of(weights), channels, **how)
 
 
 def image(channels, shape, seed=1):
@@ -143,10 +143,10 @@ def test_windows_mirrorings_and_folds_are_averaged(network, window, shape, mirro
     weights = [make_weights(network, seed) for seed in range(folds)]
     stage = stage_of(network, window, mirror).model_copy(update={"weights": tuple(map(str, range(folds)))})
     channels = image(network.channels, shape)
-    found = predict_logits(stage, networks(stage, weights, runtime), channels)
+    found = run(stage, weights, channels, runtime)
     np.testing.assert_allclose(found, expected_logits(network, weights, channels, window, mirror), atol=1e-5)
     if mirror:
-        plain = predict_logits(stage, networks(stage, weights, runtime), channels, passes=Passes("none"))
+        plain = run(stage, weights, channels, runtime, passes=Passes("none"))
         np.testing.assert_allclose(plain, expected_logits(network, weights, channels, window, ()), atol=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_an_image_smaller_than_a_window_is_padded_with_zeros(runtime):
     weights = make_weights(RESIDUAL)
     channels = image(1, (5, 8, 7))
     stage = stage_of(RESIDUAL, (6, 8, 8))
-    found = predict_logits(stage, networks(stage, [weights], runtime), channels)
+    found = run(stage, [weights], channels, runtime)
     padded = np.pad(channels, [(0, 0), (0, 1), (0, 0), (0, 1)])
     np.testing.assert_allclose(found, Oracle(RESIDUAL, weights)(padded)[:, :5, :, :7], atol=1e-5)
 
@@ -163,12 +163,11 @@ def test_progress_runs_to_the_end_and_nothing_infinite_comes_out(runtime):
     told = []
     weights = make_weights(RESIDUAL)
     stage = stage_of(RESIDUAL, (6, 8, 8)).model_copy(update={"weights": ("a", "b")})
-    both = networks(stage, [weights] * 2, runtime)
-    predict_logits(stage, both, image(1, (9, 8, 8)), progress=lambda *it: told.append(it))
+    run(stage, [weights] * 2, image(1, (9, 8, 8)), runtime, progress=lambda *it: told.append(it))
     assert [done / total for done, total, _ in told] == [0, 0.25, 0.5, 0.75]
     weights["decoder.seg_layers.1.bias"] = np.array([np.inf, 0], dtype=np.float32)
     with pytest.raises(InferenceError, match="3d_fullres gave values that are not finite"):
-        predict_logits(stage, networks(stage, [weights], runtime), image(1, (6, 8, 8)))
+        run(stage, [weights] * 2, image(1, (6, 8, 8)), runtime)
 
 
 def cascade(network):
@@ -187,9 +186,8 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     first, second = make_weights(PLAIN, 1), make_weights(model.stages[1].network, 2)
     channels = np.zeros((2, 8, 18, 20), dtype=np.float32)
     channels[:, 1:7, 2:17, 1:18] = image(2, (6, 15, 17), seed=3)
-    running = Running(
-        OpenVinoPredictor(runtime), lambda stage: [first if stage.name == "3d_lowres" else second], Passes()
-    )
+    of = {"3d_lowres": folds_of([first]), "3d_fullres": folds_of([second])}
+    running = Running(OpenVinoPredictor(runtime), lambda stage: of[stage.name])
     found = run_model(model, list(channels), (1.0, 1.0, 1.0), running)
     coarse = NnunetModel(stages=model.stages[:1], labels=(0, 1, 2), foreground=(1, 2))
     before = run_model(coarse, list(channels), (1.0, 1.0, 1.0), running)
@@ -197,7 +195,7 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     assert set(np.unique(before.labels[before.box])) >= {1, 2}
     handed_on = np.stack([before.labels[before.box] == value for value in (1, 2)])
     inside = np.concatenate([channels[(slice(None), *found.box)], handed_on.astype(np.float32)])
-    logits = predict_logits(model.stages[1], networks(model.stages[1], [second], runtime), inside)
+    logits = run(model.stages[1], [second], inside, runtime)
     np.testing.assert_allclose(found.logits, logits, atol=1e-5)
     expected = np.zeros(channels.shape[1:], dtype=np.uint8)
     expected[found.box] = logits.argmax(axis=0)
@@ -217,9 +215,9 @@ def test_each_channel_has_its_own_normalisation():
     model = NnunetModel(stages=(stage,), labels=(0, 1, 2), foreground=(1, 2))
 
     def predict(stage, folds, channels, **how):
-        return predict_logits(stage, [network for _ in folds], channels, **how)
+        return predict_logits(stage, channels, lambda padded: HostSums(stage, padded, [lambda: network]), **how)
 
-    run_model(model, list(channels), (1.0, 1.0, 1.0), Running(predict, lambda _: [{}]))
+    run_model(model, list(channels), (1.0, 1.0, 1.0), Running(predict, lambda _: folds_of([{}])))
     (only,) = seen
     np.testing.assert_allclose(only[0], (channels[0] - channels[0].mean()) / channels[0].std(), atol=1e-5)
     low, high = channels[1].min(), channels[1].max()

@@ -5,7 +5,7 @@ import pytest
 
 from metseg.engines.mirroring import mirrorings
 from metseg.engines.nnunet.look_again import undecided, windows_that_see
-from metseg.engines.nnunet.predictor import Passes, predict_logits
+from metseg.engines.nnunet.predictor import HostSums, Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments
@@ -40,6 +40,14 @@ def folds():
     return [Lopsided(1), Lopsided(3)]
 
 
+def run(folds, channels, mirroring, stage=STAGE, **how):
+    stage = stage.model_copy(update={"weights": tuple(map(str, range(len(folds))))})
+    networks = [lambda one=one: one for one in folds]
+    return predict_logits(
+        stage, channels, lambda image: HostSums(stage, image, networks), passes=Passes(mirroring), **how
+    )
+
+
 def scan(bright=None, shape=(8, 8, 24)):
     """Sure background, with some noise; sure of nothing at one voxel."""
     image = np.random.default_rng(0).normal(-20, 1, (1, *shape)).astype(np.float32)
@@ -67,7 +75,7 @@ def mean_by_hand(folds, mirrored):
 def test_only_windows_that_see_a_doubt_are_mirrored(folds):
     places = list(windows((8, 8, 24), WINDOW))
     channels = scan((3, 4, 20))
-    found = predict_logits(STAGE, folds, channels, passes=Passes("gated"))
+    found = run(folds, channels, "gated")
     assert [fold.passes for fold in folds] == [5 + 7] * 2
     last = [place for place in places if place[2] == slice(16, 24)]
     np.testing.assert_allclose(found, mean_by_hand(folds, last), rtol=1e-5, atol=1e-4)
@@ -75,33 +83,87 @@ def test_only_windows_that_see_a_doubt_are_mirrored(folds):
 
 def test_where_all_is_sure_nothing_is_mirrored_and_where_nothing_is_all_windows_are(folds):
     sure = scan()
-    plain = predict_logits(STAGE, folds, sure, passes=Passes("none"))
-    np.testing.assert_array_equal(predict_logits(STAGE, folds, sure, passes=Passes("gated")), plain)
+    plain = run(folds, sure, "none")
+    np.testing.assert_array_equal(run(folds, sure, "gated"), plain)
     vague = np.random.default_rng(1).normal(0, 0.1, (1, 8, 8, 24)).astype(np.float32)
-    exact = predict_logits(STAGE, folds, vague, passes=Passes("all"))
-    gated = predict_logits(STAGE, folds, vague, passes=Passes("gated"))
+    exact = run(folds, vague, "all")
+    gated = run(folds, vague, "gated")
     np.testing.assert_allclose(gated, exact, atol=1e-6)
-    assert np.abs(exact - predict_logits(STAGE, folds, vague, passes=Passes("none"))).max() > 0.01
+    assert np.abs(exact - run(folds, vague, "none")).max() > 0.01
 
 
 def test_windows_of_nothing_but_air_cost_one_pass_a_fold(folds):
     air = np.full((1, 8, 8, 40), -20, dtype=np.float32)
     some = air.copy()
     some[0, 3, 3, 38] = 5
-    found = predict_logits(STAGE, folds, some, passes=Passes("none"))
+    found = run(folds, some, "none")
     assert [fold.passes for fold in folds] == [2, 2]
     slope = np.linspace(0.5, 1.5, 8)[:, None, None]
     np.testing.assert_allclose(found[1], 2 * slope * some[0], rtol=1e-5)
 
 
-def test_doubt_is_foreground_that_is_neither_out_of_the_question_nor_certain():
+def test_the_order_of_the_folds_does_not_matter():
+    def steady(image):
+        return np.stack([np.zeros(image.shape[1:], np.float32), np.full(image.shape[1:], 9, np.float32)])
+
+    def turned(image):  # sure of background in mirrored passes, in doubt in plain ones
+        value = 0 if image[0, 0, 0, 0] < image[0, -1, 0, 0] else -8
+        return np.stack([np.zeros(image.shape[1:], np.float32), np.full(image.shape[1:], value, np.float32)])
+
+    ramp = np.arange(8, dtype=np.float32).reshape(1, 8, 1, 1) + np.zeros((1, 8, 8, 8), np.float32)
+    stage = STAGE.model_copy(update={"mirror_axes": (0,)})
+    one, other = (run(order, ramp, "gated", stage) for order in ([steady, turned], [turned, steady]))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    plain, exact = (run([turned, steady], ramp, how, stage)[1] for how in ("none", "all"))
+    np.testing.assert_allclose(plain, 4.5, rtol=1e-6)
+    np.testing.assert_allclose(exact, 2.5, rtol=1e-6)
+    np.testing.assert_allclose(one[1], 4.5, rtol=1e-6)  # no doubt: all as in plain passes
+
+
+def test_what_is_known_is_looked_at_again_whatever_the_passes(folds):
+    known = np.zeros((8, 8, 24), dtype=bool)
+    known[4, 4, 20] = True
+    found = run(folds, scan(), "none", known=known)
+    assert [fold.passes for fold in folds] == [5 + 7] * 2
+    assert np.abs(found - run(folds, scan(), "none"))[..., :16].max() == 0
+
+
+def test_slices_are_gated_by_themselves():
+    network = NETWORK.model_copy(update={"kernels": ((3, 3),) * 2, "strides": ((1, 1), (2, 2))})
+    flat = Stage(
+        name="2d", weights=("a",), network=network, spacing_mm=(1.0,) * 2, window=(8, 8),
+        normalisation=(Normalisation(scheme="none"),), mirror_axes=(0, 1),
+    )  # fmt: skip
+    passes = []
+
+    def network_of_slices(image):
+        passes.append(image.copy())
+        return np.stack([np.zeros(image.shape[1:], np.float32), image[0]])
+
+    channels = np.random.default_rng(0).normal(-20, 1, (1, 5, 8, 8)).astype(np.float32)
+    channels[0, 2, 4, 4] = 0.5
+    found = run([network_of_slices], channels, "gated", flat)
+    assert len(passes) == 5 + 3
+    np.testing.assert_allclose(found[1], channels[0], rtol=1e-5)
+
+
+def test_regions_are_gated_by_their_own_odds(folds):
+    channels = scan((3, 4, 20))
+    run(folds, channels, "gated", regions=True)
+    # The first output is 0 all over: as a region it is in doubt everywhere.
+    assert [fold.passes for fold in folds] == [5 + 5 * 7] * 2
+
+
+def test_doubt_is_where_no_label_is_nearly_certain():
     odds = np.array([-10, -3.8, 0, 3.8, 10], dtype=np.float32).reshape(5, 1, 1)
-    labels = np.stack([np.zeros_like(odds), odds, np.full_like(odds, -50)])
-    assert undecided(labels, regions=False).ravel().tolist() == [False, True, True, True, False]
-    assert undecided(odds[np.newaxis], regions=True).ravel().tolist() == [False, True, True, True, False]
-    # Two labels that are each unlikely may together be in doubt.
-    both = np.stack([np.zeros_like(odds), odds, odds])
-    assert undecided(both, regions=False).ravel().tolist() == [False, True, True, False, False]
+    weights = np.linspace(0.1, 9, 5, dtype=np.float32).reshape(5, 1, 1)
+    sure, doubt = [False, True, True, True, False], [False, True, True, True, True]
+    labels = np.stack([np.zeros_like(odds), odds, np.full_like(odds, -50)]) * weights
+    assert undecided(labels, weights, regions=False).ravel().tolist() == sure
+    assert undecided((odds * weights)[np.newaxis], weights, regions=True).ravel().tolist() == sure
+    # Lesion for sure, but which of two labels?
+    both = np.stack([np.zeros_like(odds), odds, odds + 0.1]) * weights
+    assert undecided(both, weights, regions=False).ravel().tolist() == doubt
 
 
 @pytest.mark.parametrize("shape", [(20, 13, 9), (8, 8, 8), (9, 30, 8)])

@@ -1,6 +1,6 @@
 """nnU-Net models on OpenVINO, without torch: from a study to its labels, just as nnU-Net would give them."""
 
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from metseg.engines.base import Mode, ModelCard
 from metseg.engines.bundle import Bundle
 from metseg.engines.mirroring import Mirroring
 from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_model
-from metseg.engines.nnunet.predictor import Passes
+from metseg.engines.nnunet.predictor import Fold, Passes
 from metseg.engines.nnunet.prepare import Channels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import Weights
@@ -101,16 +101,17 @@ class NnunetEngine:
             channels.append(array.transpose(self.model.axes))
         return channels, grid
 
-    def _folds(self, stage: Stage) -> Iterable[Weights]:
+    def _folds(self, stage: Stage) -> list[Fold]:
+        return [partial(self._weights, name) for name in stage.weights]
+
+    def _weights(self, name: str) -> Weights:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        for name in stage.weights:
-            path = self.bundle.path(name)
-            try:
-                yield load_file(path)
-            except SafetensorError as error:
-                raise ModelError(f"{name} of bundle {self.bundle.name} cannot be read.") from error
+        try:
+            return load_file(self.bundle.path(name))
+        except SafetensorError as error:
+            raise ModelError(f"{name} of bundle {self.bundle.name} cannot be read.") from error
 
 
 def _probabilities(

@@ -26,7 +26,7 @@ from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
-_LIBRARIES: Final = ("numpy", "scipy", "openvino", "nibabel", "pydicom", "connected-components-3d")
+_LIBRARIES: Final = ("numpy", "scipy", "openvino", "torch", "nibabel", "pydicom", "connected-components-3d")
 LESION: Final = "lesion"
 
 

@@ -1,23 +1,22 @@
 """All stages of an nnU-Net model on one set of images: each stage's labels are further channels of the next."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Unpack, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.nnunet.decide import decided_on
-from metseg.engines.nnunet.predictor import Passes
+from metseg.engines.nnunet.predictor import Fold, How, Passes
 from metseg.engines.nnunet.prepare import Box, Channels, Cropped, crop_to_nonzero, one_hot
 from metseg.engines.nnunet.resample import Resampling, planned_shape, resample_image, resample_labels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import Weights
 
 Shape = tuple[int, int, int]
 Millimetres = tuple[float, float, float]
-FoldsOf = Callable[[Stage], Iterable[Weights]]
+FoldsOf = Callable[[Stage], Sequence[Fold]]
 
 
 @runtime_checkable
@@ -25,16 +24,9 @@ class Predict(Protocol):
     """Runs one stage somewhere: ``window_network.OpenVinoPredictor``, or ``torch.predictor`` on an accelerator."""
 
     def __call__(
-        self,
-        stage: Stage,
-        folds: Iterable[Weights],
-        channels: NDArray[np.float32],
-        *,
-        passes: Passes,
-        regions: bool,
-        progress: Progress,
+        self, stage: Stage, folds: Sequence[Fold], channels: NDArray[np.float32], **how: Unpack[How]
     ) -> NDArray[np.float32]:
-        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k); see ``predict_logits``.
 
         Raises:
             InferenceError: the network failed, or gave something that is not finite.
@@ -49,7 +41,7 @@ class Running:
 
     Args:
         predict: runs a stage.
-        folds_of: reads the weights of a stage's folds, one after the other.
+        folds_of: reads the weights of a stage's folds.
         passes: over the windows.
     """
 

@@ -9,22 +9,31 @@ from numpy.typing import NDArray
 
 from metseg.engines.nnunet.windows import Place
 
-# Below this share of foreground, or above what is left of 1, more passes hardly ever turn a voxel.
+# With less than this left for all other labels, more passes hardly ever turn a voxel.
 _DOUBT: Final = 0.02
 # A window sees a voxel if it counts at least so much there, of what the window that is nearest to it does.
 _SEES: Final = 0.5
 
 
-def undecided(logits: Float[np.ndarray, "output ..."], *, regions: bool) -> NDArray[np.bool_]:
-    """Voxels (...) whose probability of foreground, or of any region, is neither near 0 nor near 1."""
-    if regions:
-        odds = logits
-    else:
-        rest = logits[1:]
-        top = rest.max(axis=0)
-        odds = (top + np.log(np.exp(rest - top).sum(axis=0)) - logits[0])[np.newaxis]
-    doubt = np.log((1 - _DOUBT) / _DOUBT)
-    return np.asarray((np.abs(odds) < doubt).any(axis=0))
+def undecided(
+    logits: Float[np.ndarray, "output i j k"], weights: Float[np.ndarray, "i j k"], *, regions: bool
+) -> NDArray[np.bool_]:
+    """Voxels (i, j, k) where no label has nearly all of the probability, or a region's is neither near 0 nor near 1.
+
+    Args:
+        logits: weighted sums.
+        weights: by which they are divided.
+        regions: whether outputs are regions; else they are labels.
+    """
+    doubt = np.empty(weights.shape, dtype=bool)
+    for row, weight in enumerate(weights):  # slice by slice: all at once would take several times the memory
+        mean = logits[:, row] / weight
+        if regions:
+            doubt[row] = (np.abs(mean) < np.log((1 - _DOUBT) / _DOUBT)).any(axis=0)
+        else:
+            # 1 over the largest share of the softmax.
+            doubt[row] = np.exp(mean - mean.max(axis=0)).sum(axis=0) > 1 / (1 - _DOUBT)
+    return doubt
 
 
 def windows_that_see(

@@ -1,10 +1,11 @@
-"""One stage's network over a whole image: window after window, mirrored, all folds."""
+"""One stage's networks over a whole image: window after window, mirrored, all folds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypedDict, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
@@ -12,7 +13,11 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.mirroring import Infer, Mirroring, mirrored_sum, mirrorings
 from metseg.engines.nnunet.look_again import undecided, windows_that_see
 from metseg.engines.nnunet.stage import Stage
+from metseg.engines.nnunet.unet_graph import Weights
 from metseg.engines.nnunet.windows import Place, importance, padding, windows
+
+Fold = Callable[[], Weights]  # reads the weights of one
+Sets = Sequence[tuple[int, ...]]  # of axes along which an image is mirrored
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Passes:
 
     Args:
         mirroring: ``"none"``; ``"all"`` that the stage allows; ``"gated"``: all of them in as few windows as see each
-            voxel that plain passes over all windows leave undecided.
+            voxel that plain passes of all folds over all windows leave undecided.
         step: between windows, of their size.
     """
 
@@ -29,26 +34,57 @@ class Passes:
     step: float = 0.5
 
 
+@runtime_checkable
+class Sums(Protocol):
+    """Adds up what the networks of all folds say of an image, wherever they run."""
+
+    def add(self, fold: int, places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
+        """Run one fold's network over windows, mirrored in each way."""
+        ...
+
+    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
+        """Voxels (i, j, k) that the mean so far leaves in doubt."""
+        ...
+
+    def finish(self) -> NDArray[np.float32]:
+        """The mean (output, i, j, k); nothing can be added afterwards."""
+        ...
+
+
+class How(TypedDict, total=False):
+    """What ``predict_logits`` may be told."""
+
+    passes: Passes
+    regions: bool
+    known: NDArray[np.bool_] | None
+    progress: Progress
+
+
+SumsOf = Callable[[NDArray[np.float32]], Sums]
+
+
 def predict_logits(
     stage: Stage,
-    networks: Iterable[Infer],
     channels: Float[np.ndarray, "channel i j k"],
+    sums_of: SumsOf,
     *,
     passes: Passes = Passes(),  # it is frozen
     regions: bool = False,
+    known: Bool[np.ndarray, "i j k"] | None = None,
     progress: Progress = no_progress,
 ) -> NDArray[np.float32]:
     """Mean logits of all passes and folds: (channel, i, j, k) to (output, i, j, k).
 
     Windows overlap by half and count by a Gaussian, as nnU-Net has them; sums are kept in single precision, where
-    nnU-Net keeps them in half. Networks are asked for one after the other, and dropped before the next.
+    nnU-Net keeps them in half. Windows that are looked at again are the same for all folds, whatever their order.
 
     Args:
         stage: what is run.
-        networks: of each fold, from a window (channel, *window) to its logits (output, *window).
         channels: as the stage wants them.
+        sums_of: an image of at least the window's size to its ``Sums``.
         passes: which.
-        regions: whether outputs are regions; else the first is the background.
+        regions: whether outputs are regions; else they are labels.
+        known: voxels that are looked at again in any case.
         progress: 0 … 1 over all folds.
 
     Raises:
@@ -56,20 +92,21 @@ def predict_logits(
         ModelError: weights are not of their network.
     """
     around = padding(channels.shape[1:], stage.window)
-    padded = np.pad(channels, [(0, 0), *around])
+    padded = np.pad(channels, [(0, 0), *around]) if any(map(any, around)) else channels
     places = list(windows(padded.shape[1:], stage.window, passes.step))
-    sums = _Sums(stage, padded.shape[1:])
-    mirrored = mirrorings(stage.mirror_axes)
-    gated = passes.mirroring == "gated" and len(mirrored) > 1
-    for number, network in enumerate(networks):
-        infer = _constants_once(network)
-        own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
-        first = mirrored if passes.mirroring == "all" else [()]
-        sums.add_windows(infer, padded, places, first, part_of(own, 0, 0.5) if gated else own)
-        if gated:
-            again = windows_that_see(sums.undecided(regions=regions), places, sums.importance)
-            sums.add_windows(infer, padded, again, mirrored[1:], part_of(own, 0.5, 1))
-        del infer, network  # before the next is made
+    mirrored, folds = mirrorings(stage.mirror_axes), range(len(stage.weights))
+    gated = passes.mirroring == "gated"
+    again = len(mirrored) > 1 and passes.mirroring != "all" and (gated or known is not None)
+    sums = sums_of(padded)
+    first = mirrored if passes.mirroring == "all" else [()]
+    _sweep(sums, folds, places, first, part_of(progress, 0, 0.5) if again else progress)
+    if again:
+        looked_at = sums.undecided(regions=regions) if gated else np.zeros(padded.shape[1:], dtype=bool)
+        if known is not None:
+            looked_at |= np.pad(known, around)
+        some = windows_that_see(looked_at, places, importance(stage.window))
+        # The other way round, since the last fold's network is at hand.
+        _sweep(sums, reversed(folds), some, mirrored[1:], part_of(progress, 0.5, 1))
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
     result = sums.finish()[(slice(None), *inner)]
     if not np.isfinite(result).all():
@@ -77,43 +114,60 @@ def predict_logits(
     return result
 
 
-class _Sums:
-    """Logits of all passes so far, each weighted by the window's importance, and the sum of these weights."""
+def _sweep(sums: Sums, folds: Iterable[int], places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
+    order = list(folds)
+    for done, fold in enumerate(order):
+        sums.add(fold, places, mirrored, part_of(progress, done / len(order), (done + 1) / len(order)))
 
-    def __init__(self, stage: Stage, size: tuple[int, ...]) -> None:
-        self.importance = importance(stage.window)
-        self._logits = np.zeros((stage.network.outputs, *size), dtype=np.float32)
-        self._weights = np.zeros(size, dtype=np.float32)
 
-    def add_windows(
-        self,
-        infer: Infer,
-        channels: NDArray[np.float32],
-        places: Sequence[Place],
-        mirrored: Sequence[tuple[int, ...]],
-        progress: Progress,
-    ) -> None:
-        """Run ``mirrored`` passes over the windows at ``places``."""
+class HostSums:
+    """Logits of all passes so far, each weighted by the window's importance, and the sum of these weights.
+
+    Args:
+        stage: what is run.
+        image: (channel, i, j, k), no smaller than a window.
+        networks: make the network of each fold ready: from a window (channel, *window) to its logits (output, *window).
+            One is kept at a time.
+    """
+
+    def __init__(self, stage: Stage, image: NDArray[np.float32], networks: Sequence[Callable[[], Infer]]) -> None:
+        self._image, self._networks = image, networks
+        self._importance = importance(stage.window)
+        self._logits = np.zeros((stage.network.outputs, *image.shape[1:]), dtype=np.float32)
+        self._weights = np.zeros(image.shape[1:], dtype=np.float32)
+        self._ready: tuple[int, Infer] | None = None
+
+    def add(self, fold: int, places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
+        """See ``Sums``."""
+        if not places:
+            return
+        infer = self._network(fold)
         for done, place in enumerate(places):
             progress(done, len(places), "network")
             whole = (slice(None), *place)
-            if self.importance.ndim == 2:  # a window in one slice
-                logits = mirrored_sum(infer, channels[whole][:, 0], mirrored)[:, np.newaxis]
+            if self._importance.ndim == 2:  # a window in one slice
+                logits = mirrored_sum(infer, self._image[whole][:, 0], mirrored)[:, np.newaxis]
             else:
-                logits = mirrored_sum(infer, channels[whole], mirrored)
-            logits *= self.importance
+                logits = mirrored_sum(infer, self._image[whole], mirrored)
+            logits *= self._importance
             self._logits[whole] += logits
-            self._weights[place] += self.importance * np.float32(len(mirrored))
+            self._weights[place] += self._importance * np.float32(len(mirrored))
 
     def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
-        """Voxels (i, j, k) that the mean so far leaves in doubt."""
-        rows = range(self._logits.shape[1])
-        return np.stack([undecided(self._logits[:, n] / self._weights[n], regions=regions) for n in rows])
+        """See ``Sums``."""
+        return undecided(self._logits, self._weights, regions=regions)
 
     def finish(self) -> NDArray[np.float32]:
-        """The mean (output, i, j, k); nothing can be added afterwards."""
+        """See ``Sums``."""
+        self._ready = None
         self._logits /= self._weights
         return self._logits
+
+    def _network(self, fold: int) -> Infer:
+        if self._ready is None or self._ready[0] != fold:
+            self._ready = None  # frees the last one's memory first
+            self._ready = fold, _constants_once(self._networks[fold]())
+        return self._ready[1]
 
 
 def _constants_once(infer: Infer) -> Infer:

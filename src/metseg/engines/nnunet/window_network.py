@@ -1,14 +1,16 @@
 """Networks of nnU-Net on OpenVINO, compiled for one size of window."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
+from typing import Unpack
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
-from metseg.core.progress import Progress, no_progress
-from metseg.engines.nnunet.predictor import Passes, predict_logits
+from metseg.engines.mirroring import Infer
+from metseg.engines.nnunet.predictor import Fold, HostSums, How, predict_logits
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import Weights, unet_graph
 from metseg.engines.openvino_network import Runtime
@@ -55,15 +57,14 @@ class OpenVinoPredictor:
         self._runtime = runtime
 
     def __call__(
-        self,
-        stage: Stage,
-        folds: Iterable[Weights],
-        channels: Float[np.ndarray, "channel i j k"],
-        *,
-        passes: Passes,
-        regions: bool = False,
-        progress: Progress = no_progress,
+        self, stage: Stage, folds: Sequence[Fold], channels: Float[np.ndarray, "channel i j k"], **how: Unpack[How]
     ) -> NDArray[np.float32]:
-        """``predict_logits`` with networks that are compiled one after the other."""
-        networks = (WindowNetwork(stage, weights, self._runtime).logits for weights in folds)
-        return predict_logits(stage, networks, channels, passes=passes, regions=regions, progress=progress)
+        """``predict_logits`` with networks that are compiled when it is their turn."""
+
+        def ready(fold: Fold) -> Infer:
+            return WindowNetwork(stage, fold(), self._runtime).logits
+
+        def sums(image: NDArray[np.float32]) -> HostSums:
+            return HostSums(stage, image, [partial(ready, fold) for fold in folds])
+
+        return predict_logits(stage, channels, sums, **how)

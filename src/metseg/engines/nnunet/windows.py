@@ -1,6 +1,6 @@
 """Where nnU-Net's windows lie, and how much each voxel of a window counts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product
 
@@ -47,16 +47,6 @@ def importance(window: Sequence[int]) -> NDArray[np.float32]:
         bell = gaussian_filter1d(middle, n / 8, mode="constant")
         axes.append(bell / bell.max())
     return np.asarray(reduce(np.multiply.outer, axes), dtype=np.float32)
-
-
-def overlap(
-    places: Iterable[tuple[slice, ...]], weight: NDArray[np.float32], size: Sequence[int]
-) -> NDArray[np.float32]:
-    """The sum of all windows' weights at each voxel (i, j, k)."""
-    total = np.zeros(tuple(size), dtype=np.float32)
-    for place in places:
-        total[place] += weight
-    return total
 
 
 def padding(size: Sequence[int], window: Sequence[int]) -> list[tuple[int, int]]:

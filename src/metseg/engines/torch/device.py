@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from typing import Final
 
 import torch
@@ -10,6 +11,8 @@ from metseg.core.errors import ConfigError, InferenceError
 
 # What torch says where it has no error of its own for it: on MPS, in cuDNN and cuBLAS, in CUDA itself, on the CPU.
 _NO_MEMORY: Final = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
+
+_ONE_AT_A_TIME: Final = RLock()
 
 
 def find_device(name: str) -> torch.device:
@@ -52,13 +55,14 @@ def predicting(threads: int | None) -> Iterator[None]:
     """No gradients, the same result each time, full single precision where no other is asked for, so many threads.
 
     cuDNN may otherwise choose sums whose order hangs on the moment, and round what it multiplies to 11 bits. All is as
-    it was afterwards.
+    it was afterwards. These settings are the whole process's, so one thread predicts at a time.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if threads is None else threads)
-    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    try:
-        with torch.inference_mode(), exact:
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with _ONE_AT_A_TIME:
+        before = torch.get_num_threads()
+        torch.set_num_threads(before if threads is None else threads)
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        try:
+            with torch.inference_mode(), exact:
+                yield
+        finally:
+            torch.set_num_threads(before)

@@ -4,11 +4,11 @@ Windows, weights, mirrorings and folds are those of ``metseg.engines.nnunet.pred
 half precision where torch holds that to be safe, as nnU-Net does; sums are kept in single precision.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 from math import prod
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -16,14 +16,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from metseg.core.errors import InferenceError
-from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.mirroring import mirrorings
-from metseg.engines.nnunet.look_again import undecided, windows_that_see
-from metseg.engines.nnunet.predictor import Passes
+from metseg.core.progress import Progress
+from metseg.engines.nnunet.look_again import undecided
+from metseg.engines.nnunet.predictor import Fold, How, Sets, predict_logits
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import UNetArguments, Weights
-from metseg.engines.nnunet.windows import Place, importance, overlap, padding, windows
+from metseg.engines.nnunet.windows import Place, importance
 from metseg.engines.torch.device import free_unused, is_out_of_memory, no_room, predicting
 from metseg.engines.torch.unet import build_unet
 
@@ -54,54 +52,27 @@ class TorchPredictor:
         self.device, self.threads, self.at_once, self.build = device, threads, at_once, build
 
     def __call__(
-        self,
-        stage: Stage,
-        folds: Iterable[Weights],
-        channels: Float[np.ndarray, "channel i j k"],
-        *,
-        passes: Passes = Passes(),  # noqa: B008  # it is frozen
-        regions: bool = False,
-        progress: Progress = no_progress,
+        self, stage: Stage, folds: Sequence[Fold], channels: Float[np.ndarray, "channel i j k"], **how: Unpack[How]
     ) -> NDArray[np.float32]:
-        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
+        """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k); see ``predict_logits``.
 
         Where memory runs out, batches become smaller; where one window alone is too much, the sums move to the host.
         Each call begins anew with the largest, so that the same image gives the same result.
-
-        Args:
-            stage: what is run.
-            folds: weights of each fold.
-            channels: as the stage wants them.
-            passes: which.
-            regions: whether outputs are regions; else the first is the background.
-            progress: 0 … 1 over all folds.
 
         Raises:
             InferenceError: one window does not fit into the memory, or gave something that is not finite.
             ModelError: the weights are not of this network.
         """
-        around = padding(channels.shape[1:], stage.window)
-        padded = np.pad(channels, [(0, 0), *around])
-        places = list(windows(padded.shape[1:], stage.window, passes.step))
-        mirrored = mirrorings(stage.mirror_axes)
-        gated = passes.mirroring == "gated" and len(mirrored) > 1
-        first = list(product(places, mirrored if passes.mirroring == "all" else [()]))
+
+        def ready(fold: Fold) -> nn.Module:
+            return self.build(stage.network, fold())
+
+        def sums(image: NDArray[np.float32]) -> DeviceSums:
+            networks = [partial(ready, fold) for fold in folds]
+            return DeviceSums(self.device, stage, image, networks, self._first_batch(stage))
+
         with predicting(self.threads):
-            sums = _Sums(self.device, stage, padded, self._first_batch(stage))
-            for number, fold in enumerate(folds):
-                network = sums.ready(partial(self.build, stage.network, fold))
-                own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
-                sums.add(network, first, part_of(own, 0, 0.5) if gated else own)
-                if gated:
-                    again = windows_that_see(undecided(sums.mean(), regions=regions), places, sums.importance)
-                    sums.add(network, list(product(again, mirrored[1:])), part_of(own, 0.5, 1))
-                del network
-            total = sums.mean()
-        inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
-        result: NDArray[np.float32] = total[(slice(None), *inner)]
-        if not np.isfinite(result).all():
-            raise InferenceError(f"The network of stage {stage.name} gave values that are not finite.")
-        return result
+            return predict_logits(stage, channels, sums, **how)
 
     def _first_batch(self, stage: Stage) -> int:
         if self.at_once is not None:
@@ -109,32 +80,41 @@ class TorchPredictor:
         return 1 if self.device.type == "cpu" else max(1, _VOXELS_AT_ONCE // prod(stage.window))
 
 
-class _Sums:
-    """An image, and the sums of what the network says of its windows, on the device while there is room.
+class DeviceSums:
+    """An image, and the sums of what networks say of its windows, on the device while there is room.
 
     Args:
-        device: where the network runs.
+        device: where the networks run.
         stage: what is run.
         image: (channel, i, j, k), no smaller than a window.
+        networks: make the network of each fold ready, on the host. One is kept at a time.
         at_once: passes in one batch, to begin with.
     """
 
-    def __init__(self, device: torch.device, stage: Stage, image: NDArray[np.float32], at_once: int) -> None:
-        self.device, self.window, self.at_once = device, stage.window, at_once
+    def __init__(
+        self,
+        device: torch.device,
+        stage: Stage,
+        image: NDArray[np.float32],
+        networks: Sequence[Callable[[], nn.Module]],
+        at_once: int,
+    ) -> None:
+        self.device, self.window, self.networks, self.at_once = device, stage.window, networks, at_once
         self.on_host = False  # the image and the sums
         self.image = torch.from_numpy(image)
         self.importance = importance(stage.window)
         self.weight = torch.from_numpy(self.importance)
-        self.overlap = np.zeros(image.shape[1:], dtype=np.float32)
+        self.weights = np.zeros(image.shape[1:], dtype=np.float32)
         self.total = torch.empty(0)
+        self.ready: tuple[int, nn.Module] | None = None
         self._with_room(partial(self._settle, stage.network.outputs))
 
-    def ready(self, build: Callable[[], nn.Module]) -> nn.Module:
-        """A network on the device."""
-        return self._with_room(lambda: build().to(self.device))
-
-    def add(self, network: nn.Module, passes: Sequence[Pass], progress: Progress) -> None:
-        """Add what one fold's network says in some passes."""
+    def add(self, fold: int, places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
+        """See ``Sums``; windows and their mirror images go through in batches."""
+        passes = list(product(places, mirrored))
+        if not passes:
+            return
+        network = self._network(fold)
         done = 0
         half = torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda")
         with half:
@@ -145,11 +125,23 @@ class _Sums:
                 for (place, _), part in zip(passes[done:], parts):
                     self.total[(slice(None), *place)] += part
                 done += len(parts)
-        self.overlap += overlap((place for place, _ in passes), self.importance, self.overlap.shape)
+        for place in places:
+            self.weights[place] += self.importance * np.float32(len(mirrored))
 
-    def mean(self) -> NDArray[np.float32]:
-        """Of all passes so far: (output, i, j, k), on the host."""
-        return np.asarray(self.total.cpu().numpy() / self.overlap)
+    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
+        """See ``Sums``."""
+        return undecided(self.total.cpu().numpy(), self.weights, regions=regions)
+
+    def finish(self) -> NDArray[np.float32]:
+        """See ``Sums``."""
+        self.ready = None
+        return np.asarray(self.total.cpu().numpy() / self.weights)
+
+    def _network(self, fold: int) -> nn.Module:
+        if self.ready is None or self.ready[0] != fold:
+            self.ready = None  # frees the last one's memory first
+            self.ready = fold, self._with_room(lambda: self.networks[fold]().to(self.device))
+        return self.ready[1]
 
     def _settle(self, outputs: int) -> None:
         self.weight = self.weight.to(self.device)

@@ -4,6 +4,7 @@ PlainConvUNet and ResidualEncoderUNet of dynamic-network-architectures (MIT). Mo
 weights are found by their names. The heads of lower resolutions, which training alone needs, are left out.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +21,7 @@ _TRANSPOSED: Final = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTr
 _POOL: Final = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _BATCH: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _INSTANCE: Final = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_OPTIONAL: Final = re.compile(r"(\.conv|transpconvs\.\d+|seg_layers\.\d+)\.bias$")
 _COUNTER: Final = ".num_batches_tracked"  # of training; nothing hangs on it here
 
 
@@ -30,24 +32,22 @@ class Parts:
     Args:
         axes: 2 or 3.
         batch: normalised by the statistics of training, not by those of each image.
-        bias: whether convolutions have one.
         epsilon: that the normalisation adds to the variance.
         slope: of the rectifier below 0.
     """
 
     axes: int
     batch: bool
-    bias: bool
     epsilon: float
     slope: float
 
     def conv(self, inputs: int, outputs: int, kernel: Axes, stride: Axes) -> nn.Module:
         """A convolution that pads by half its kernel."""
-        return _CONV[self.axes](inputs, outputs, kernel, stride, tuple((n - 1) // 2 for n in kernel), bias=self.bias)
+        return _CONV[self.axes](inputs, outputs, kernel, stride, tuple((n - 1) // 2 for n in kernel))
 
     def upsampling(self, inputs: int, outputs: int, stride: Axes) -> nn.Module:
         """A transposed convolution whose kernel is its stride."""
-        return _TRANSPOSED[self.axes](inputs, outputs, stride, stride, bias=self.bias)
+        return _TRANSPOSED[self.axes](inputs, outputs, stride, stride)
 
     def norm(self, features: int) -> nn.Module:
         """A normalisation with a gain and an offset."""
@@ -201,20 +201,24 @@ def build_unet(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]]) ->
     parts = Parts(
         axes=len(arguments.strides[0]),
         batch=_any_ends(own, ".norm.running_mean"),
-        bias=_any_ends(own, ".conv.bias"),
         epsilon=arguments.epsilon,
         slope=arguments.slope,
     )
     with torch.device("meta"):  # names and shapes alone: the weights come next
         network = UNet(parts, arguments)
-    state = {
-        name: torch.zeros((), dtype=torch.long) if name.endswith(_COUNTER)
-        else torch.from_numpy(fitting(own, name, tuple(expected.shape)))
-        for name, expected in network.state_dict().items()
-    }  # fmt: skip
+    state = {name: _state(own, name, tuple(expected.shape)) for name, expected in network.state_dict().items()}
     refuse_left_over(own.keys() - state.keys())
     network.load_state_dict(state, assign=True)
     return network.eval()
+
+
+def _state(own: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> Tensor:
+    """One weight; convolutions need not have a bias, and those of the way around a residual block never do."""
+    if name.endswith(_COUNTER):
+        return torch.zeros((), dtype=torch.long)
+    if name not in own and _OPTIONAL.search(name):
+        return torch.zeros(shape)
+    return torch.from_numpy(fitting(own, name, shape))
 
 
 def _any_ends(names: Iterable[str], end: str) -> bool:
