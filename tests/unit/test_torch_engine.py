@@ -242,3 +242,18 @@ def test_settings_hold_while_an_engine_predicts_and_no_longer():
         assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (1, True)
         assert torch.is_inference_mode_enabled()
     assert (torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.is_grad_enabled()) == before
+
+
+@pytest.mark.parametrize("mirroring", ["none", "gated"])
+def test_known_lesions_are_looked_at_again_as_by_openvino(mirroring, runtime):
+    weights, channels = [make_weights(RESIDUAL, seed) for seed in (0, 1)], image(1, (7, 20, 9))
+    stage = stage_of(RESIDUAL, (6, 8, 8), (0, 2)).model_copy(update={"weights": ("0", "1")})
+    known = np.zeros(channels.shape[1:], dtype=bool)
+    known[2, 17, 4] = True
+    how = {"passes": Passes(mirroring), "known": known}
+    found = TorchPredictor(CPU, threads=1, at_once=3)(stage, weights, channels, **how)
+    np.testing.assert_allclose(found, OpenVinoPredictor(runtime)(stage, weights, channels, **how), atol=1e-5)
+    plain = TorchPredictor(CPU, threads=1)(stage, weights, channels, passes=Passes("none"))
+    assert np.abs(found - plain)[:, :, 14:].max() > 0.01
+    if mirroring == "none":
+        np.testing.assert_allclose(found[:, :, :8], plain[:, :, :8], atol=1e-5)

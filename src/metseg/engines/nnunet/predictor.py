@@ -28,6 +28,12 @@ class Passes:
     mirroring: Mirroring = "all"
     step: float = 0.5
 
+    def looks_again(self, stage: Stage, known: NDArray[np.bool_] | None) -> bool:
+        """Whether some windows are mirrored after plain passes over all: those that see a doubt, or what is known."""
+        return bool(stage.mirror_axes) and (
+            self.mirroring == "gated" or (self.mirroring == "none" and known is not None)
+        )
+
 
 def predict_logits(
     stage: Stage,
@@ -37,6 +43,7 @@ def predict_logits(
     passes: Passes = Passes(),  # it is frozen
     regions: bool = False,
     progress: Progress = no_progress,
+    known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Mean logits of all passes and folds: (channel, i, j, k) to (output, i, j, k).
 
@@ -50,6 +57,7 @@ def predict_logits(
         passes: which.
         regions: whether outputs are regions; else the first is the background.
         progress: 0 … 1 over all folds.
+        known: (i, j, k), voxels of which the windows that see them are mirrored in any case; None for none.
 
     Raises:
         InferenceError: a network failed, or gave something that is not finite.
@@ -60,15 +68,18 @@ def predict_logits(
     places = list(windows(padded.shape[1:], stage.window, passes.step))
     sums = _Sums(stage, padded.shape[1:])
     mirrored = mirrorings(stage.mirror_axes)
-    gated = passes.mirroring == "gated" and len(mirrored) > 1
+    again = passes.looks_again(stage, known)
     for number, network in enumerate(networks):
         infer = _constants_once(network)
         own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
         first = mirrored if passes.mirroring == "all" else [()]
-        sums.add_windows(infer, padded, places, first, part_of(own, 0, 0.5) if gated else own)
-        if gated:
-            again = windows_that_see(sums.undecided(regions=regions), places, sums.importance)
-            sums.add_windows(infer, padded, again, mirrored[1:], part_of(own, 0.5, 1))
+        sums.add_windows(infer, padded, places, first, part_of(own, 0, 0.5) if again else own)
+        if again:
+            wanted = np.zeros(padded.shape[1:], dtype=bool) if known is None else np.pad(known, around)
+            if passes.mirroring == "gated":
+                wanted |= sums.undecided(regions=regions)
+            some = windows_that_see(wanted, places, sums.importance)
+            sums.add_windows(infer, padded, some, mirrored[1:], part_of(own, 0.5, 1))
         del infer, network  # before the next is made
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
     result = sums.finish()[(slice(None), *inner)]

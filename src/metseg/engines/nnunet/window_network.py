@@ -63,7 +63,8 @@ class OpenVinoPredictor:
         passes: Passes,
         regions: bool = False,
         progress: Progress = no_progress,
+        known: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """``predict_logits`` with networks that are compiled one after the other."""
         networks = (WindowNetwork(stage, weights, self._runtime).logits for weights in folds)
-        return predict_logits(stage, networks, channels, passes=passes, regions=regions, progress=progress)
+        return predict_logits(stage, networks, channels, passes=passes, regions=regions, progress=progress, known=known)

@@ -62,6 +62,7 @@ class TorchPredictor:
         passes: Passes = Passes(),  # noqa: B008  # it is frozen
         regions: bool = False,
         progress: Progress = no_progress,
+        known: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.float32]:
         """Mean logits of all folds: (channel, i, j, k) to (output, i, j, k).
 
@@ -75,6 +76,7 @@ class TorchPredictor:
             passes: which.
             regions: whether outputs are regions; else the first is the background.
             progress: 0 … 1 over all folds.
+            known: (i, j, k), voxels of which the windows that see them are mirrored in any case; None for none.
 
         Raises:
             InferenceError: one window does not fit into the memory, or gave something that is not finite.
@@ -84,17 +86,20 @@ class TorchPredictor:
         padded = np.pad(channels, [(0, 0), *around])
         places = list(windows(padded.shape[1:], stage.window, passes.step))
         mirrored = mirrorings(stage.mirror_axes)
-        gated = passes.mirroring == "gated" and len(mirrored) > 1
+        again = passes.looks_again(stage, known)
         first = list(product(places, mirrored if passes.mirroring == "all" else [()]))
         with predicting(self.threads):
             sums = _Sums(self.device, stage, padded, self._first_batch(stage))
             for number, fold in enumerate(folds):
                 network = sums.ready(partial(self.build, stage.network, fold))
                 own = part_of(progress, number / len(stage.weights), (number + 1) / len(stage.weights))
-                sums.add(network, first, part_of(own, 0, 0.5) if gated else own)
-                if gated:
-                    again = windows_that_see(undecided(sums.mean(), regions=regions), places, sums.importance)
-                    sums.add(network, list(product(again, mirrored[1:])), part_of(own, 0.5, 1))
+                sums.add(network, first, part_of(own, 0, 0.5) if again else own)
+                if again:
+                    wanted = np.zeros(padded.shape[1:], dtype=bool) if known is None else np.pad(known, around)
+                    if passes.mirroring == "gated":
+                        wanted |= undecided(sums.mean(), regions=regions)
+                    some = windows_that_see(wanted, places, sums.importance)
+                    sums.add(network, list(product(some, mirrored[1:])), part_of(own, 0.5, 1))
                 del network
             total = sums.mean()
         inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
