@@ -1,6 +1,7 @@
 """Every engine that ships obeys the laws of the seam, and OpenVINO computes what the network says."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import pytest
 from metseg.core.errors import ConfigError, InferenceError, InputError, MissingExtraError, ModelError
 from metseg.core.grid import Grid
 from metseg.core.study import Study
-from metseg.core.volume import ProbabilityMap, Volume
+from metseg.core.volume import LabelMap, ProbabilityMap, Volume
 from metseg.engines import ENGINES, Engine, load_engine
 from metseg.engines.base import OperatingPoint
 from metseg.engines.bundle import write_manifest
 from metseg.engines.manifest import BundleManifest, Tiling
 from metseg.engines.openvino_engine import OpenVinoEngine
 from metseg.engines.threshold_engine import ThresholdEngine
+from metseg.engines.tiling import tiles
 from metseg.preprocess import steps
 from metseg.preprocess.sample import labels_on_grid
 from metseg.testing import BrokenLawError, check_engine
@@ -98,6 +100,30 @@ def test_mirrored_passes_are_averaged(phantom, tmp_path, axes):
     found = OpenVinoEngine(bundle, threads=1).predict(phantom.study).array
     assert found == pytest.approx(np.mean(passes, axis=0), abs=2e-6)
     assert np.abs(found - expected).max() > 0.01
+
+
+def test_tiles_that_hold_a_known_lesion_are_mirrored_as_when_thorough(phantom, tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "mirrored", thorough_mirror_axes=[0, 2])
+    tiling = Tiling(max_voxels=1, size=(12, 16, 12), margin=2)
+    fast, thorough = (
+        OpenVinoEngine(bundle, threads=1, tiling=tiling, mode=mode) for mode in ("fast", "thorough")
+    )  # fmt: skip
+    plain, full = fast.predict(phantom.study), thorough.predict(phantom.study)
+    known = np.zeros(phantom.study.grid.shape, dtype=np.uint8)
+    known[12, 12, 7] = 1
+    guided = replace(phantom.study, prior=LabelMap(known, phantom.study.grid))
+    found = fast.predict(guided)
+    voxel = np.round(found.grid.to_index(guided.grid.to_world((12, 12, 7)))).astype(int)
+    i, j, k = found.array.shape[1:]
+    (own,) = [
+        tile.keeps for tile in tiles((i, j, k), tiling, 4)
+        if all(part.start <= n < part.stop for part, n in zip(tile.keeps, voxel, strict=True))
+    ]  # fmt: skip
+    expected = np.array(plain.array)
+    expected[(slice(None), *own)] = full.array[(slice(None), *own)]
+    assert np.array_equal(found.array, expected)
+    assert np.abs(found.array - plain.array).max() > 0.01
+    assert np.array_equal(thorough.predict(guided).array, full.array)
 
 
 def test_the_brain_masks_lesions(phantom, tmp_path):

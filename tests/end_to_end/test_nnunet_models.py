@@ -1,6 +1,7 @@
 """A model that nnU-Net trained, from its folder to a result."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -11,7 +12,8 @@ from metseg.cli.main import app
 from metseg.core.errors import ConfigError, ModelError
 from metseg.core.grid import Grid
 from metseg.core.study import Study
-from metseg.core.volume import Volume
+from metseg.core.volume import LabelMap, Volume
+from metseg.engines.nnunet.cascade import Running
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.io.nifti import write_nifti
 from metseg.io.nnunet_import import Wishes, bundle_name, import_nnunet
@@ -136,6 +138,34 @@ def test_it_keeps_the_laws_of_engines(results, tmp_path, phantom):
     engine = NnunetEngine(import_nnunet(results, tmp_path / "mets"), threads=1)
     found = check_engine(engine, phantom.study)
     assert found.decision.grid.matches(phantom.study.grid)
+
+
+@pytest.mark.parametrize("canonical", [False, True])
+@pytest.mark.parametrize("axes", [(2, 1, 0), (1, 2, 0)])
+def test_what_is_known_lies_where_the_images_are(results, scan, tmp_path, canonical, axes):
+    put(results, spacing=[2.0, 1.0, 1.0])
+    engine = NnunetEngine(import_nnunet(results, tmp_path / "mets"), threads=1)
+    stage = engine.model.stages[0].model_copy(update={"spacing_mm": tuple((1.0, 1.0, 2.0)[a] for a in axes)})
+    engine.model = engine.model.model_copy(update={"canonical": canonical, "axes": axes, "stages": (stage,)})
+    seen = []
+
+    def predict(stage, folds, channels, *, known=None, **how):
+        seen.append((channels[0], known))
+        return np.zeros((3, *channels.shape[1:]), dtype=np.float32)
+
+    engine.running = Running(predict, lambda _: [])
+    grid = Grid((18, 19, 17), nib.load(scan).affine)
+    known = np.zeros(grid.shape, dtype=np.uint32)
+    known[3:6, 4, 5], known[12, 15, 12], known[0, 0, 0] = 1, 2, 3  # the last lies in what is cut off
+    image = np.zeros(grid.shape, dtype=np.float32)
+    image[INNER] = 1 + (known[INNER] > 0)
+    study = Study("scan", {"t1c": Volume(image, grid)}, prior=LabelMap(known, grid))
+    engine.predict(study)
+    engine.predict(replace(study, prior=None))
+    (channel, mask), (_, none) = seen
+    assert np.array_equal(mask, channel == 2)
+    assert mask.sum() == 4
+    assert none is None
 
 
 def test_both_stages_of_a_cascade_come_along(results, scan, tmp_path):

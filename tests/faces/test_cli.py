@@ -72,6 +72,7 @@ def test_the_help_of_segment_names_every_flag():
         "--formats",
         "--probability",
         "--force-modality",
+        "--prior",
         "--config",
         "--json",
         "--force",

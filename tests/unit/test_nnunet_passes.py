@@ -187,3 +187,70 @@ def test_one_window_is_enough_for_what_lies_in_its_middle():
     voxels[4, 4, 18:22] = True
     (only,) = windows_that_see(voxels, list(windows(voxels.shape, WINDOW)), importance(WINDOW))
     assert only[2] == slice(16, 24)
+
+
+def mirrored_windows(channels, known, mirroring, folds):
+    """The logits, and where the mirrored windows of each fold start: a second channel tells where one lies."""
+    starts = [[], []]
+
+    def spy(number):
+        def infer(image):
+            starts[number].append(int(image[1].min()))
+            return folds[number](image[:1])
+
+        return infer
+
+    counted = np.concatenate([channels, np.arange(channels.size, dtype=np.float32).reshape(channels.shape)])
+    network = NETWORK.model_copy(update={"channels": 2})
+    stage = STAGE.model_copy(update={"network": network, "normalisation": STAGE.normalisation * 2})
+    found = predict_logits(stage, [spy(0), spy(1)], counted, passes=Passes(mirroring), known=known)
+    again = [sorted(start for start in set(one) if one.count(start) == 8) for one in starts]
+    assert [len(one) for one in starts] == [5 + 7 * len(mirrored) for mirrored in again]
+    return found, *again
+
+
+@pytest.mark.parametrize("mirroring", ["none", "gated"])
+@pytest.mark.parametrize("voxels", [[20], [2, 21], [10], []])
+def test_windows_that_see_a_known_lesion_are_mirrored_and_no_others(folds, mirroring, voxels):
+    channels = scan()
+    known = np.zeros(channels.shape[1:], dtype=bool)
+    known[3, 4, voxels] = True
+    places = list(windows((8, 8, 24), WINDOW))
+    expected = [place[2].start for place in windows_that_see(known, places, importance(WINDOW))]
+    found, *mirrored = mirrored_windows(channels, known, mirroring, folds)
+    assert mirrored == [sorted(expected)] * 2
+    assert len(expected) == len(voxels)
+    plain, *_ = mirrored_windows(channels, None, mirroring, folds)
+    far = np.ones(24, dtype=bool)
+    for start in expected:
+        far[start : start + 8] = False
+    assert np.array_equal(found[..., far], plain[..., far])
+    assert np.array_equal(found, plain) == (not voxels)
+
+
+def test_what_is_known_and_what_is_in_doubt_are_seen_together(folds):
+    channels = scan((3, 4, 20))
+    known = np.zeros(channels.shape[1:], dtype=bool)
+    known[4, 4, 3] = True
+    assert [fold.passes for fold in folds] == [0, 0]
+    _, first, second = mirrored_windows(channels, known, "gated", folds)
+    assert first == second == [0, 16]
+    exact = predict_logits(STAGE, folds, channels, passes=Passes("all"))
+    assert np.array_equal(predict_logits(STAGE, folds, channels, passes=Passes("all"), known=known), exact)
+
+
+def test_what_is_known_moves_with_the_padding():
+    seen = []
+
+    def infer(image):
+        seen.append(image.copy())
+        return np.stack([np.full(image.shape[1:], 20, np.float32), np.zeros(image.shape[1:], np.float32)])
+
+    rng = np.random.default_rng(4)
+    known = np.zeros((5, 6, 14), dtype=bool)
+    known[0, 0, 0] = True
+    one = STAGE.model_copy(update={"weights": ("a",), "mirror_axes": (1,)})
+    image = rng.normal(size=(1, 5, 6, 14)).astype(np.float32)
+    predict_logits(one, [infer], image, passes=Passes("none"), known=known)
+    assert len(seen) == 4
+    assert np.array_equal(seen[3], seen[0][:, :, ::-1])  # the first of three windows, mirrored

@@ -305,3 +305,18 @@ def test_only_windows_that_see_a_doubt_are_mirrored():
         stage, channels, lambda padded: HostSums(stage, padded, [lambda: host]), passes=Passes("gated")
     )
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mirroring", ["none", "gated"])
+def test_known_lesions_are_looked_at_again_as_by_openvino(mirroring, runtime):
+    weights, channels = [make_weights(RESIDUAL, seed) for seed in (0, 1)], image(1, (7, 20, 9))
+    stage = stage_of(RESIDUAL, (6, 8, 8), (0, 2)).model_copy(update={"weights": ("0", "1")})
+    known = np.zeros(channels.shape[1:], dtype=bool)
+    known[2, 17, 4] = True
+    how = {"passes": Passes(mirroring), "known": known}
+    found = TorchPredictor(CPU, threads=1, at_once=3)(stage, folds_of(weights), channels, **how)
+    np.testing.assert_allclose(found, OpenVinoPredictor(runtime)(stage, folds_of(weights), channels, **how), atol=1e-5)
+    plain = TorchPredictor(CPU, threads=1)(stage, folds_of(weights), channels, passes=Passes("none"))
+    assert np.abs(found - plain)[:, :, 14:].max() > 0.01
+    if mirroring == "none":
+        np.testing.assert_allclose(found[:, :, :8], plain[:, :, :8], atol=1e-5)

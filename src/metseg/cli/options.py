@@ -37,6 +37,14 @@ UncertaintyOption = Annotated[
 ForceModalityOption = Annotated[
     bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
 ]
+PriorOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prior",
+        metavar="MASK|FOLDER",
+        help="Lesions known from an earlier visit: a mask registered to the study, or a folder of masks by case.",
+    ),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="TOML", help="Options from a file, in a table [segment].")
 ]

@@ -51,6 +51,7 @@ def segment_command(
     probability: shared.ProbabilityOption = False,
     uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
+    prior: shared.PriorOption = None,
     config: shared.ConfigOption = None,
     as_json: shared.JsonOption = False,
     force: shared.ForceOption = False,
@@ -75,7 +76,7 @@ def segment_command(
             force_modality=force_modality,
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
-        cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out)
+        cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out, prior)
         prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
         outcomes = run(prepared, cases, out, force=force, show_progress=not quiet)
         code = show([*failures, *outcomes], prepared, out, as_json=as_json, quiet=quiet, debug=debug)
@@ -144,7 +145,18 @@ def show(
     return code
 
 
-def _cases(inputs: list[Path], named: dict[str, Path], out: Path) -> "tuple[list[CaseInput], list[CaseOutcome]]":
+def _cases(
+    inputs: list[Path], named: dict[str, Path], out: Path, prior: Path | None
+) -> "tuple[list[CaseInput], list[CaseOutcome]]":
+    cases, failures = _found(inputs, named, out)
+    if prior is not None:
+        from metseg.io.prior import with_priors
+
+        cases = with_priors(cases, prior, out)
+    return cases, failures
+
+
+def _found(inputs: list[Path], named: dict[str, Path], out: Path) -> "tuple[list[CaseInput], list[CaseOutcome]]":
     if inputs and named:
         raise ConfigError(
             f"Give studies as INPUT, or one study by {', '.join(f'--{name}' for name in named)}, but not both.",

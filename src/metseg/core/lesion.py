@@ -24,6 +24,7 @@ class Lesion:
         slice_number: index, from 0, along the axial voxel axis of the slice that holds ``diameter_mm``.
         bbox_ijk: first voxel, and one past the last, of the bounding box.
         confidence: in [0, 1], None where the engine gives no probabilities.
+        known: whether it touches a lesion that is known from an earlier visit; None where none was given.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Lesion:
     slice_number: int
     bbox_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
     confidence: float | None = None
+    known: bool | None = None
 
     @property
     def volume_ml(self) -> float:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from metseg.core.errors import InputError
 from metseg.core.grid import Grid
-from metseg.core.volume import Volume
+from metseg.core.volume import LabelMap, Volume
 
 SEQUENCES: Final = ("t1c", "t1n", "t2f", "t2w", "ct")
 Modality = Literal["MR", "CT"]
@@ -48,6 +48,8 @@ class Study:
         source: where they came from.
         space: ``"native"`` (the scanner's) or ``"atlas"``.
         skull_stripped: None where nobody knows.
+        prior: lesions known from an earlier visit, one number each, on the same grid; they guide engines that can be
+            guided, and the operating point. None where nothing is known.
 
     Raises:
         InputError: no image, an unknown sequence, MR mixed with CT, or grids that differ by over 1e-3 mm.
@@ -58,6 +60,7 @@ class Study:
     source: Source = field(default_factory=Source)
     space: Space = "native"
     skull_stripped: bool | None = None
+    prior: LabelMap | None = None
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -74,6 +77,11 @@ class Study:
                     f"{self.grid}, {name} has {volume.grid}.",
                     hint="Register and resample them to one grid first.",
                 )
+        if self.prior is not None and not self.prior.grid.matches(self.grid):
+            raise InputError(
+                f"The prior of study {self.case} lies on {self.prior.grid}, but its images on {self.grid}.",
+                hint="Bring the known lesions to the study's grid first.",
+            )
         object.__setattr__(self, "images", MappingProxyType(dict(self.images)))
 
     @property

@@ -19,6 +19,7 @@ from metseg.engines.skull import Infer, SkullStripper
 from metseg.engines.tiling import tiles
 from metseg.preprocess import steps
 from metseg.preprocess.extent import PadToMultiple
+from metseg.preprocess.nearest import carried_to_grid
 
 NETWORK_FILE: Final = "model.onnx"
 
@@ -49,7 +50,8 @@ class BundleEngine:
         open_network: makes it, and the brain finder's network, ready to run.
         tiling: instead of the bundle's.
         mode: which mirrored passes there are: ``"fast"`` none, ``"standard"`` (so is None) the bundle's
-            ``mirror_axes``, ``"thorough"`` its ``thorough_mirror_axes``.
+            ``mirror_axes``, ``"thorough"`` its ``thorough_mirror_axes``. Tiles that hold a voxel of a study's prior
+            are done as in ``"thorough"``.
 
     Raises:
         ModelError: a network cannot be read, or does not fit the manifest.
@@ -92,18 +94,22 @@ class BundleEngine:
         if self.stripper is not None:
             study = self.stripper.strip(study)
         channels, grid = steps.run_study(manifest.preprocessing, study, manifest.sequences)
+        known = np.zeros(grid.shape, dtype=bool)
+        if study.prior is not None:
+            known = carried_to_grid(study.prior.array, study.prior.grid, grid) != 0
 
         def run(progress: Progress) -> ProbabilityMap:
-            array = self._forward(channels, progress)
+            array = self._forward(channels, known, progress)
             self._mask_by_brain(array, grid)
             progress(1, 1, "network")
             return ProbabilityMap(array, grid, manifest.outputs)
 
         return run
 
-    def _forward(self, channels: NDArray[np.float32], progress: Progress) -> NDArray[np.float32]:
-        """All passes: (channel, i, j, k) to (output, i, j, k)."""
-        axes = self.bundle.manifest.mirrored(self.mode)
+    def _forward(
+        self, channels: NDArray[np.float32], known: NDArray[np.bool_], progress: Progress
+    ) -> NDArray[np.float32]:
+        """All passes: (channel, i, j, k) to (output, i, j, k); the most in tiles that keep a ``known`` voxel."""
         multiples = [step.multiple for step in self.bundle.manifest.preprocessing if isinstance(step, PadToMultiple)]
         i, j, k = channels.shape[1:]
         parts = tiles((i, j, k), self.tiling, max(multiples, default=1))
@@ -111,7 +117,8 @@ class BundleEngine:
         for done, tile in enumerate(parts):
             progress((done + 0.5) / (len(parts) + 1), 1, "network")
             image = channels[(slice(None), *tile.reads)]
-            part = mirrored_mean(self._infer, image, axes)
+            mode: Mode = "thorough" if known[tile.keeps].any() else self.mode
+            part = mirrored_mean(self._infer, image, self.bundle.manifest.mirrored(mode))
             result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
         return result
 

@@ -36,7 +36,8 @@ class NnunetEngine:
         threads: at most so many CPU threads; None for as many as there are cores.
         device: as OpenVINO spells it, in any case.
         mode: ``"thorough"`` mirrors all windows along the axes that the training allowed, as nnU-Net does;
-            ``"standard"`` those that see a doubt; ``"fast"`` none. None is ``"thorough"``.
+            ``"standard"`` those that see a doubt; ``"fast"`` none. None is ``"thorough"``. Windows that see a voxel of
+            a study's prior are mirrored in all modes.
         cache: folder where compiled networks may be kept; None for none.
 
     Raises:
@@ -76,9 +77,10 @@ class NnunetEngine:
             raise InputError(f"Study {study.case} lacks {', '.join(missing)}, which {self.card.name} needs.")
         progress(0, 1, "preprocessing")
         channels, turned = self._channels(study)
+        known = None if study.prior is None else self._in_order(study.prior.array != 0, study.grid)[0] != 0
         axes = self.model.axes
         i, j, k = (turned.spacing_mm[axis] for axis in axes)
-        outcome = run_model(self.model, channels, (i, j, k), self.running, progress)
+        outcome = run_model(self.model, channels, (i, j, k), self.running, progress, known=known)
         labels = outcome.labels.transpose(np.argsort(axes))
         if self.model.canonical:
             labels = turned_back(labels, study.grid)
@@ -95,11 +97,16 @@ class NnunetEngine:
         """The images as the model wants them, and their grid before its axes were put in the model's order."""
         channels, grid = [], study.grid
         for name in self.card.sequences:
-            array = np.asarray(study.images[name].array, dtype=np.float32)
-            if self.model.canonical:
-                array, grid = Reorient().apply(array, study.grid)
-            channels.append(array.transpose(self.model.axes))
+            array, grid = self._in_order(study.images[name].array, study.grid)
+            channels.append(array)
         return channels, grid
+
+    def _in_order(self, array: NDArray[Any], grid: Grid) -> tuple[NDArray[np.float32], Grid]:
+        """One image with its axes in the model's order, and its grid before they were."""
+        image = np.asarray(array, dtype=np.float32)
+        if self.model.canonical:
+            image, grid = Reorient().apply(image, grid)
+        return image.transpose(self.model.axes), grid
 
     def _folds(self, stage: Stage) -> list[Fold]:
         return [partial(self._weights, name) for name in stage.weights]

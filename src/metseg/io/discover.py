@@ -45,6 +45,7 @@ class CaseInput:
         sequences: path of each sequence, where the user named them; each a file, a folder of DICOM, or a zip.
         notes: what was left aside, a sentence each.
         refusal: why the case cannot be read as it stands; empty if nothing is against it.
+        prior: mask of the lesions known from an earlier visit; None where there is none.
     """
 
     case: str
@@ -56,6 +57,7 @@ class CaseInput:
     sequences: Mapping[str, Path] | None = None
     notes: tuple[str, ...] = ()
     refusal: str = ""
+    prior: Path | None = None
 
     def check(self) -> None:
         """Refuse a case whose files leave open which sequence is which.

@@ -34,16 +34,20 @@ class LabelFile:
     notes: tuple[str, ...] = ()
 
 
-def read_labels(path: Path, limits: Limits = LABEL_LIMITS) -> LabelFile:
+def read_labels(path: Path, limits: Limits = LABEL_LIMITS, name: str = "") -> LabelFile:
     """Read a label map: NIfTI, MetaImage or NRRD.
+
+    Args:
+        path: the file.
+        limits: what it may claim and hold.
+        name: what messages and notes call it; by default its file name.
 
     Raises:
         InputError: the file is refused, or holds a value that is no whole number from 0 on.
     """
-    image = _read(path, limits)
-    return LabelFile(
-        LabelMap(_whole(image.volume.array, shown_name(path)), image.volume.grid), image.sha256, image.notes
-    )
+    name = name or shown_name(path)
+    image = _read(path, limits, name)
+    return LabelFile(LabelMap(_whole(image.volume.array, name), image.volume.grid), image.sha256, image.notes)
 
 
 def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume, str]:
@@ -55,7 +59,7 @@ def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume,
     Raises:
         InputError: the file is refused, or holds a value outside [0, 1].
     """
-    image = _read(path, limits)
+    image = _read(path, limits, shown_name(path))
     low, high = float(image.volume.array.min()), float(image.volume.array.max())
     if low < 0 or high > 1:
         raise InputError(
@@ -65,10 +69,10 @@ def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume,
     return image.volume, image.sha256
 
 
-def _read(path: Path, limits: Limits) -> ImageFile:
+def _read(path: Path, limits: Limits, name: str) -> ImageFile:
     if path.name.lower().endswith(OTHER_SUFFIXES):
-        return read_other(path, limits)
-    return read_nifti_image(path, limits)
+        return read_other(path, limits, name)
+    return read_nifti_image(path, limits, name)
 
 
 def _whole(array: NDArray[np.float32], name: str) -> NDArray[Any]:
@@ -83,6 +87,6 @@ def _whole(array: NDArray[np.float32], name: str) -> NDArray[Any]:
         odd = float(array[labels != array][0])
         raise InputError(
             f"{name} holds {odd:g}, which is no whole number, so it is no label map.",
-            hint="Give the segmentation, not the probability; probabilities go beside it, with --prob-suffix.",
+            hint="Give the segmentation, not the probability; metseg evaluate has --prob-suffix for the latter.",
         )
     return labels

@@ -21,6 +21,7 @@ UNITS: Final = {
     "bbox_ijk": "voxel indices: first, and one past the last",
     "confidence": "0 to 1; null where the engine gives none",
 }
+_UNIT_OF_KNOWN: Final = {"known": "whether it touches a lesion known from an earlier visit"}
 _COLUMNS: Final = (
     "id", "volume_mm3", "volume_ml", "diameter_mm", "perpendicular_mm", "diameter_3d_mm", "centre_x_mm", "centre_y_mm",
     "centre_z_mm", "centre_i", "centre_j", "centre_k", "slice_number", "confidence", "bbox_start_i", "bbox_start_j",
@@ -28,8 +29,10 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def write_lesions_json(path: Path, lesions: LesionTable, case: str) -> None:
+def write_lesions_json(path: Path, lesions: LesionTable, case: str, *, guided: bool = False) -> None:
     """Write an object with the case, totals, units, and the list ``lesions``, largest first.
+
+    Where a prior guided the result, each lesion says whether it is ``known``.
 
     Lengths and volumes are rounded to 0.0001 mm or mm³: far below what can be measured, free of float noise.
 
@@ -42,27 +45,29 @@ def write_lesions_json(path: Path, lesions: LesionTable, case: str) -> None:
         "total_volume_mm3": _rounded(lesions.total_volume_mm3),
         "total_volume_ml": _rounded(lesions.total_volume_mm3 / 1000, 7),
         "lesions": [_record(lesion) for lesion in lesions],
-        "units": UNITS,
+        "units": {**UNITS, **(_UNIT_OF_KNOWN if guided else {})},
     }
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_lesions_csv(path: Path, lesions: LesionTable) -> None:
+def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False) -> None:
     """Write a header line and one line a lesion; numbers only, so that no cell can act as a formula.
+
+    Where a prior guided the result, the last column says whether the lesion is ``known``: 1 or 0.
 
     Raises:
         MetsegError: the folder is missing, not writable, or full.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer.writerow((*_COLUMNS, *(("known",) if guided else ())))
     for lesion in lesions:
         record = _record(lesion)
         start, stop = record["bbox_ijk"]
         scalars = [record[name] for name in _COLUMNS[:6]]
         confidence = "" if lesion.confidence is None else record["confidence"]
         place = [*record["centre_mm"], *record["centre_ijk"], record["slice_number"], confidence]
-        writer.writerow([*scalars, *place, *start, *stop])
+        writer.writerow([*scalars, *place, *start, *stop, *([int(bool(lesion.known))] if guided else [])])
     write_text(path, text.getvalue())
 
 
@@ -79,6 +84,7 @@ def _record(lesion: Lesion) -> dict[str, Any]:
         "slice_number": int(lesion.slice_number),
         "bbox_ijk": [[int(n) for n in corner] for corner in lesion.bbox_ijk],
         "confidence": None if lesion.confidence is None else _rounded(lesion.confidence),
+        **({} if lesion.known is None else {"known": lesion.known}),
     }
 
 

@@ -14,6 +14,7 @@ from metseg.io.image_file import ImageFile
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.nifti import read_nifti_image
 from metseg.io.other_formats import OTHER_SUFFIXES, read_other
+from metseg.io.prior import guided_by
 from metseg.io.zip_files import unpacked
 
 
@@ -36,10 +37,11 @@ def read_study(
 
     Returns:
         A study with those of the wanted sequences that are there; its source names the user's files, the hash over
-        their bytes, and every note of the readers.
+        their bytes, and every note of the readers. Its prior is the case's.
 
     Raises:
-        InputError: a file that is refused, images on different grids, or none of the wanted sequences.
+        InputError: a file that is refused, images on different grids, or none of the wanted sequences; a prior that
+            is refused or lies elsewhere.
         ConfigError: no sequence is wanted.
     """
     case_input.check()
@@ -51,11 +53,12 @@ def read_study(
         images, notes = {sequences[0]: _read_dicom_case(case_input, modality, limits)}, ()
     else:
         images, notes = _read_channels(case_input, sequences, limits, first)
-    return Study(
+    study = Study(
         case=case_input.case,
         images={sequence: image.volume for sequence, image in images.items()},
         source=_source(case_input, images, notes),
     )
+    return study if case_input.prior is None else guided_by(study, case_input.prior)
 
 
 def read_image(path: Path, modality: Modality | None = None, limits: Limits = DEFAULT_LIMITS) -> ImageFile:

@@ -1,5 +1,6 @@
 """Measure every lesion of an instance map."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,15 +99,19 @@ def measure_lesions(instances: LabelMap, probability: Volume | None = None) -> t
     return LabelMap(foreground.renumbered(table), instances.grid, names), LesionTable(lesions)
 
 
-def drop_unconfident(instances: LabelMap, lesions: LesionTable, min_confidence: float) -> tuple[LabelMap, LesionTable]:
+def drop_unconfident(
+    instances: LabelMap, lesions: LesionTable, min_confidence: float, others: Mapping[int, float] | None = None
+) -> tuple[LabelMap, LesionTable]:
     """Remove the lesions whose confidence lies below ``min_confidence``, and number the others from 1 in their order.
 
     Args:
         instances: numbered as in ``lesions``.
         lesions: what ``measure_lesions`` gave; a lesion without a confidence stays.
         min_confidence: in [0, 1].
+        others: what counts instead for some lesions, by their number.
     """
-    kept = [n for n in lesions if n.confidence is None or n.confidence >= min_confidence]
+    least = others or {}
+    kept = [n for n in lesions if n.confidence is None or n.confidence >= least.get(n.id, min_confidence)]
     if len(kept) == len(lesions):
         return instances, lesions
     table = np.zeros(len(lesions) + 1, dtype=np.uint32)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +11,11 @@ from metseg import __version__
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import InputError
 from metseg.core.result import CaseResult
+from metseg.core.study import Study
 from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
 from metseg.io.other_formats import OTHER_SUFFIXES, data_file_of
+from metseg.lesions.known import count_known
 
 MANIFEST: Final = "run.json"
 SCHEMA: Final = "metseg.run/1"
@@ -32,11 +34,14 @@ class Fingerprint:
     Args:
         input: one hash over the bytes of all input files, whatever parts they play.
         whole: one hash over all that decides a result: the input and the parts its files play, the model, the engine,
-            the options, metseg's version.
+            the options, metseg's version; the mask of known lesions, which is no part of ``input``: with another one
+            it is the same case done again.
+        prior: hash over the bytes of that mask; empty where there is none.
     """
 
     input: str
     whole: str
+    prior: str = ""
 
 
 def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) -> Fingerprint:
@@ -50,8 +55,11 @@ def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) 
     digest.update("\n".join(case_input.members).encode())
     decisive = options.model_dump(mode="json", exclude={"threads", "model"})
     facts = {"metseg": __version__, "engine": engine.name, "model": engine.card.sha256, "options": decisive}
+    prior = "" if case_input.prior is None else _sha256_of(_with_companions(case_input.prior))
+    if prior:
+        facts["prior"] = prior
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    return Fingerprint(own, digest.hexdigest())
+    return Fingerprint(own, digest.hexdigest(), prior)
 
 
 def compose_manifest(
@@ -73,6 +81,7 @@ def compose_manifest(
             "shape": list(study.grid.shape),
             "spacing_mm": [round(s, 6) for s in study.grid.spacing_mm],
             "affine": study.grid.affine.tolist(),
+            **_prior(study, mark),
         },
         "engine": made.engine,
         "model": dict(made.model),
@@ -129,6 +138,20 @@ def _input_files(case_input: CaseInput) -> list[tuple[str, Path]]:
         roles = [*map(str, case_input.channels), *[""] * len(case_input.files)]
         named = list(zip(roles, case_input.files))
     return [(role, each) for role, path in named for each in _with_companions(path)]
+
+
+def _prior(study: Study, mark: Fingerprint) -> dict[str, Any]:
+    """What guided the result, where something did: a hash and a count, never a name."""
+    if not mark.prior:
+        return {}
+    known = 0 if study.prior is None else count_known(study.prior)
+    return {"prior": {"sha256": mark.prior, "known_lesions": known}}
+
+
+def _sha256_of(paths: Sequence[Path]) -> str:
+    """SHA-256 of a file's bytes, or of the hashes of several."""
+    hashes = [file_sha256(path) for path in paths]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def _with_companions(path: Path) -> list[Path]:

@@ -42,11 +42,12 @@ def write_outputs(result: CaseResult, folder: Path, formats: Collection[Format])
     Raises:
         MetsegError: a file cannot be written.
     """
+    guided = result.study.prior is not None
     _write_images(result, folder, formats)
     if "json" in formats:
-        write_lesions_json(folder / "lesions.json", result.lesions, result.study.case)
+        write_lesions_json(folder / "lesions.json", result.lesions, result.study.case, guided=guided)
     if "csv" in formats:
-        write_lesions_csv(folder / "lesions.csv", result.lesions)
+        write_lesions_csv(folder / "lesions.csv", result.lesions, guided=guided)
     return _write_pictures(result, folder, formats)
 
 

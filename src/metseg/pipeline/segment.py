@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metseg import __version__
 from metseg.config.options import SegmentOptions
@@ -22,8 +23,10 @@ from metseg.engines.base import Engine, ModelCard, OperatingPoint, PreparingEngi
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
+from metseg.lesions.known import mark_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.pipeline.guard import check_brain, check_modality
+from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
 _LIBRARIES: Final = ("numpy", "scipy", "openvino", "torch", "nibabel", "pydicom", "connected-components-3d")
@@ -158,11 +161,14 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     point, rule = operating_point(options, engine.card)
     start = perf_counter()
     progress(0, 1, "labelling")
-    labels = _label(probability, study, rule, engine)
+    near = None if study.prior is None else near_known(study.prior, NEAR_MM)
+    labels = _label(probability, study, rule, engine, near)
     instances = _instances(labels, engine.card, options.min_volume_mm3)
     labelled = perf_counter()
     progress(0.5, 1, "measuring")
-    instances, lesions = confident_lesions(instances, probability, engine.card, rule)
+    instances, lesions = confident_lesions(instances, probability, engine.card, rule, near)
+    if study.prior is not None:
+        lesions = mark_known(instances, lesions, study.prior)
     dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
     segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
     wanted = {"probability", "uncertainty"} & set(options.formats)
@@ -181,13 +187,21 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
 
 
 def confident_lesions(
-    instances: LabelMap, probability: ProbabilityMap, card: ModelCard, rule: OperatingPoint
+    instances: LabelMap,
+    probability: ProbabilityMap,
+    card: ModelCard,
+    rule: OperatingPoint,
+    near: NDArray[np.bool_] | None = None,
 ) -> tuple[LabelMap, LesionTable]:
-    """Measure ``instances``, calibrate their confidences as the model says, drop those below the smallest allowed."""
+    """Measure ``instances``, calibrate their confidences as the model says, drop those below the smallest allowed.
+
+    Less is asked of those that reach into ``near`` (i, j, k): what lies near known lesions.
+    """
     instances, lesions = measure_lesions(instances, Volume(probability.of(LESION), probability.grid))
     if (chance := card.calibration) is not None:
         lesions = calibrate(lesions, chance.slope, chance.offset)
-    return drop_unconfident(instances, lesions, rule.min_confidence)
+    others = None if near is None else eased_confidences(instances, near, rule)
+    return drop_unconfident(instances, lesions, rule.min_confidence, others)
 
 
 def doubts_apart(study: Study) -> tuple[Study, list[str]]:
@@ -263,7 +277,15 @@ def _check_probability(probability: ProbabilityMap, checked: Checked) -> None:
         raise InferenceError(f"The engine {engine.name} gave no class called {LESION}, but {probability.classes}.")
 
 
-def _label(probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine) -> LabelMap:
+def _label(
+    probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine, near: NDArray[np.bool_] | None
+) -> LabelMap:
+    """Segmentation on the study's grid, with what is faint but ``near`` known lesions."""
+    labels = _decided(probability, study, rule, engine)
+    return labels if near is None else with_faint_lesions(labels, probability, near, rule, engine.card)
+
+
+def _decided(probability: ProbabilityMap, study: Study, rule: OperatingPoint, engine: Engine) -> LabelMap:
     """Segmentation on the study's grid: by a threshold of the lesion's probability, or as the model decides."""
     if rule.threshold is not None:
         found = labels_on_grid(probability, study.grid, rule.threshold, LESION)

@@ -82,6 +82,7 @@ def render_report(result: CaseResult, *, mode: Mode = "screen", pictures: CasePi
         case=sentences.plain_name(result.study.case),
         banner=sentences.BANNER,
         impression=sentences.impression(result.lesions),
+        guidance=sentences.guidance(result.study),
         caution=sentences.CAUTION,
         hanging=sentences.HANGING,
         placing=sentences.PLACING,

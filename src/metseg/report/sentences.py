@@ -5,6 +5,8 @@ from typing import Final
 
 from metseg.core.lesion import Lesion, LesionTable, Point
 from metseg.core.result import CaseResult
+from metseg.core.study import Study
+from metseg.lesions.known import count_known
 
 BANNER: Final = "Research software – not for diagnosis or treatment decisions"
 CAUTION: Final = (
@@ -85,6 +87,14 @@ def impression(lesions: LesionTable) -> str:
         return f"1 lesion was found; it measures {size}."
     total = millilitres(lesions.total_volume_mm3)
     return f"{len(lesions)} lesions were found; the largest measures {size}, all together {total}."
+
+
+def guidance(study: Study) -> str:
+    """``"Guided by 3 known lesions of an earlier visit."``; empty where nothing guided the result."""
+    if study.prior is None:
+        return ""
+    known = count_known(study.prior)
+    return f"Guided by {known} known lesion{'' if known == 1 else 's'} of an earlier visit."
 
 
 def made_by(result: CaseResult) -> str:

@@ -11,7 +11,13 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.nnunet.decide import decided_on
 from metseg.engines.nnunet.predictor import Fold, How, Passes
 from metseg.engines.nnunet.prepare import Box, Channels, Cropped, crop_to_nonzero, one_hot
-from metseg.engines.nnunet.resample import Resampling, planned_shape, resample_image, resample_labels
+from metseg.engines.nnunet.resample import (
+    Resampling,
+    planned_shape,
+    resample_image,
+    resample_labels,
+    resample_mask,
+)
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 
 Shape = tuple[int, int, int]
@@ -71,6 +77,8 @@ def run_model(
     spacing_mm: Millimetres,
     running: Running,
     progress: Progress = no_progress,
+    *,
+    known: NDArray[np.bool_] | None = None,
 ) -> Outcome:
     """Segment images as nnU-Net does.
 
@@ -80,6 +88,7 @@ def run_model(
         spacing_mm: along those axes.
         running: how.
         progress: 0 … 1 over all stages.
+        known: (i, j, k), where each stage looks with all mirrorings; None for nowhere.
 
     Raises:
         InferenceError: the images are empty, or a network failed.
@@ -96,7 +105,10 @@ def run_model(
             before = geometry.labels(labels, stage.label_resampling)
             prepared = np.concatenate([prepared, one_hot(before, model.foreground)])
         folds = running.folds_of(stage)
-        logits = running.predict(stage, folds, prepared, passes=running.passes, regions=model.regions, progress=own)
+        seen = None if known is None else resample_mask(known[cropped.box], prepared.shape[1:])
+        logits = running.predict(
+            stage, folds, prepared, passes=running.passes, regions=model.regions, progress=own, known=seen
+        )
         del prepared
         labels = geometry.decide(logits, stage.logit_resampling, model)
     whole = np.zeros(channels[0].shape, dtype=np.uint8)

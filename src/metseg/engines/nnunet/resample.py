@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
@@ -59,11 +59,16 @@ def planned_shape(shape: Sequence[int], now_mm: Sequence[float], next_mm: Sequen
 def axis_weights(n_in: int, n_out: int, order: Order) -> NDArray[np.float32]:
     """Weights (out, in) that resize one axis by a spline, or by the nearest voxel (order 0)."""
     if order == 0:
-        positions = np.floor(n_in / n_out * (np.arange(n_out) + 0.5)).astype(np.int64)
-        return np.asarray(np.eye(n_in, dtype=np.float32)[np.minimum(positions, n_in - 1)])
+        return np.asarray(np.eye(n_in, dtype=np.float32)[_holders(n_out, n_in)])
     weights = ndimage.zoom(np.eye(n_in), (n_out / n_in, 1), order=order, mode="nearest", grid_mode=True)
     weights[np.abs(weights) < _NEGLIGIBLE] = 0
     return np.asarray(weights, dtype=np.float32)
+
+
+def _holders(n: int, n_other: int) -> NDArray[np.int64]:
+    """Of ``n`` voxels along an axis, in which of ``n_other`` voxels between the same faces each centre lies."""
+    places = np.floor(n_other / n * (np.arange(n) + 0.5)).astype(np.int64)
+    return np.asarray(np.minimum(places, n_other - 1))
 
 
 def orders(how: Resampling, slow: int | None) -> list[Order]:
@@ -131,3 +136,19 @@ def resample_labels(
         winner[better] = label
         np.maximum(best, score, out=best)
     return winner
+
+
+def resample_mask(mask: Bool[np.ndarray, "i j k"], target: Sequence[int]) -> NDArray[np.bool_]:
+    """Resize a mask to ``target`` voxels and lose none of it.
+
+    Along an axis that gets finer, the nearest voxel; along one that gets coarser, each voxel that any voxel of the mask
+    falls into.
+    """
+    result = np.asarray(mask)
+    for axis, (n, after) in enumerate(zip(mask.shape, target, strict=True)):
+        if after >= n:
+            result = result.take(_holders(after, n), axis)
+        else:
+            first = np.searchsorted(_holders(n, after), np.arange(after))
+            result = np.logical_or.reduceat(result, first, axis)
+    return result
