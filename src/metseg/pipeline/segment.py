@@ -141,7 +141,7 @@ def predict(prepared: Prepared, *, progress: Progress = no_progress) -> Predicte
     with _told_of(checked):
         probability = prepared.ready(progress)
     _check_probability(probability, checked)
-    warnings = (*checked.warnings, *check_brain(probability))
+    warnings = (*checked.warnings, *probability.warnings, *check_brain(probability))
     seconds = round(checked.timings_s.get("predict", 0.0) + perf_counter() - start, 3)
     timings = {**checked.timings_s, "predict": seconds}
     return Predicted(replace(checked, warnings=warnings, timings_s=timings), probability)
