@@ -14,11 +14,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from metseg.core.errors import ConfigError, ModelError
-from metseg.core.study import SEQUENCES
 from metseg.engines.bundle import Bundle, read_bundle, read_manifest, sha256_of, write_manifest
 from metseg.engines.manifest import MANIFEST_NAME, BundleManifest
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
+from metseg.io.nnunet_channels import channel_doubts, channel_sequences
 from metseg.io.nnunet_folder import TrainedFolder, choose, find_trained, read_checkpoint
 from metseg.io.nnunet_plans import Labels, model_of, stage_of
 from metseg.io.nnunet_source import SOURCE, Origin, Source, dataset_name, read_source
@@ -27,11 +27,6 @@ from metseg.io.nnunet_zip import models_folder
 from metseg.io.output_folder import make_output_folder
 from metseg.io.whole_folder import alone_in, partial_folder, publish, settle_leftovers
 
-_NAMES: Final = {  # how data sets call their channels, in lower case without anything but letters and digits
-    "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c", "t1post": "t1c", "t1km": "t1c", "t1contrast": "t1c", "t1wce": "t1c",
-    "ct1": "t1c", "t1": "t1n", "t1n": "t1n", "t1w": "t1n", "t1pre": "t1n", "t1native": "t1n", "flair": "t2f",
-    "t2f": "t2f", "t2flair": "t2f", "t2": "t2w", "t2w": "t2w", "ct": "ct", "cect": "ct",
-}  # fmt: skip
 _NO_LESION: Final = re.compile(r"o?edema|snfh|whole|\bwt\b|resection|cavity|\brc\b|brain|peritumou?ral", re.IGNORECASE)
 
 
@@ -251,7 +246,7 @@ def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes) -> Bundle:
     source.write(folder)
     model = model_of(last.plans(), stages)
     labels = last.plans().labels()
-    sequences = _sequences(last.plans().channels(), wishes.sequences)
+    sequences = channel_sequences(last.plans().channels(), wishes.sequences)
     _write_readme(folder, name, chosen, sequences, labels)
     try:
         manifest = BundleManifest.model_validate(_manifest(name, chosen, model, labels, sequences, wishes))
@@ -295,28 +290,11 @@ def _manifest(
         "preprocessing": (), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
         "default_operating_point": "nnunet",
         "training_data": (f"What {trained.trainer} was trained on: {trained.path.parent.name}.",),
-        "limits": ("It was imported: metseg measured nothing of it.",),
+        "limits": ("It was imported: metseg measured nothing of it.",
+                   *channel_doubts(trained.plans().channels(), sequences)),
         "intended_use": "Research, as far as those who trained it say. Not for diagnosis or treatment.",
         "licence": wishes.licence or "unknown", "files": {},
     }  # fmt: skip
-
-
-def _sequences(channels: tuple[str, ...], wished: tuple[str, ...]) -> tuple[str, ...]:
-    """The sequence of each channel."""
-    if wished:
-        if len(wished) != len(channels) or set(wished) - set(SEQUENCES):
-            raise ConfigError(
-                f"The model has {len(channels)} channels ({', '.join(channels)}), not {', '.join(wished)}.",
-                hint=f"Name one of {', '.join(SEQUENCES)} for each, in order.",
-            )
-        return wished
-    plain = [re.sub(r"[^a-z0-9]", "", channel.lower()) for channel in channels]
-    if unknown := [channel for channel, key in zip(channels, plain, strict=True) if key not in _NAMES]:
-        raise ConfigError(
-            f"dataset.json calls a channel {unknown[0]!r}, which could be any sequence.",
-            hint=f"Say which of {', '.join(SEQUENCES)} each channel is, in order: {', '.join(channels)}.",
-        )
-    return tuple(_NAMES[key] for key in plain)
 
 
 def _lesion(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]:

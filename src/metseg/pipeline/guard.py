@@ -1,6 +1,6 @@
 """Is the image what the model was trained for? A clear mismatch is refused, a doubtful one becomes a warning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from metseg.core.errors import InputError
@@ -52,10 +52,19 @@ def _check_sequences(study: Study, card: ModelCard) -> None:
     missing = [name for name in card.sequences if name not in study.images]
     if missing:
         raise InputError(
-            f"Study {study.case} lacks {', '.join(missing)}, which the model {card.name} needs; "
-            f"it has {', '.join(study.images)}.",
-            hint="Name each file by its sequence, for example --t1c FILE, or choose another model.",
+            f"Study {study.case} lacks {', '.join(missing)}: the model {card.name} takes {_ordered(card.sequences)}, "
+            f"but the study has {_counted(len(study.images))} ({', '.join(study.images)}).",
+            hint=f"Name each file by its sequence ({' '.join(f'--{name} FILE' for name in card.sequences)}), or number "
+            "the files of a study from _0000 in the model's order, or choose another model.",
         )
+
+
+def _ordered(sequences: Sequence[str]) -> str:
+    return f"{', '.join(sequences)} in this order" if len(sequences) > 1 else sequences[0]
+
+
+def _counted(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _refusals(study: Study, card: ModelCard) -> Iterator[str]:
