@@ -62,7 +62,7 @@ def test_a_swap_is_one_sentence():
     (doubt,) = sequence_doubts(told(t1c="a_flair", t1n="a_t1n", t2f="a_t1ce", t2w="a_t2"), FOUR)
     assert doubt == (
         "t1c and t2f look swapped: a_flair, read as t1c, is t2f by its name, and a_t1ce, read as t2f, is t1c by its "
-        "name: if that is right, name it, with --t1c FILE --t2f FILE, or number the files in the model's order "
+        "name: if that is right, say so with --t1c FILE --t2f FILE, or number the files in the model's order "
         "(t1c, t1n, t2f, t2w)."
     )
 
@@ -73,8 +73,16 @@ def test_a_wrong_image_is_named_with_what_may_help():
     )
     (doubt,) = sequence_doubts(told(t1c="a", t2f="b_t1"), ("t1c", "t2f"))
     assert doubt.startswith(
-        "b_t1 was read as t2f, but by its name it is t1c or t1n: if that is right, name it, with --t1c"
+        "b_t1 was read as t2f, but by its name it is t1c or t1n: if that is right, say so with --t1c"
     )
+
+
+def test_of_three_that_are_wrong_none_is_forgotten_or_told_twice():
+    doubts = sequence_doubts(told(t2f="a_T1", t1c="b_flair", t1n="c_flair"), FOUR)
+    assert [doubt.partition(",")[0] for doubt in doubts] == [
+        "t2f and t1c look swapped: a_T1",
+        "c_flair was read as t1n",
+    ]
 
 
 def test_a_header_speaks_before_a_name():

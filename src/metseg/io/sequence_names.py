@@ -1,7 +1,7 @@
 """What names and descriptions say of the sequence of an image, and whether that is what it was taken for."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -96,22 +96,30 @@ def sequence_doubts(taken: Mapping[str, Told], wanted: Sequence[str]) -> tuple[s
         wanted: sequences of the model, in its order.
     """
     wrong = {sequence: found for sequence, told in taken.items() if (found := told.against(sequence))}
-    doubts = []
+    left, doubts = dict(wrong), []
     for sequence, (what, claim) in wrong.items():
-        other = next((one for one in wrong if one in claim and sequence in wrong[one][1]), None)
+        if left.pop(sequence, None) is None:
+            continue  # told of as another's counterpart
+        name = taken[sequence].name
+        other = next((one for one, (_, its) in left.items() if one in claim and sequence in its), None)
         if other is None:
-            doubts.append(f"{taken[sequence].name} was read as {sequence}, but by its {what} it is "
-                          f"{' or '.join(sorted(claim))}: {_repair(claim, wanted)}.")  # fmt: skip
-        elif list(wrong).index(sequence) < list(wrong).index(other):
-            doubts.append(f"{sequence} and {other} look swapped: {taken[sequence].name}, read as {sequence}, is "
-                          f"{other} by its {what}, and {taken[other].name}, read as {other}, is {sequence} by its "
-                          f"{wrong[other][0]}: {_repair({sequence, other}, wanted)}.")  # fmt: skip
+            kinds = " or ".join(sorted(claim))
+            repair = _repair(claim, wanted, " or ")
+            doubts.append(f"{name} was read as {sequence}, but by its {what} it is {kinds}: {repair}.")
+        else:
+            del left[other]
+            doubts.append(
+                f"{sequence} and {other} look swapped: {name}, read as {sequence}, is {other} by its {what}, and "
+                f"{taken[other].name}, read as {other}, is {sequence} by its {wrong[other][0]}: "
+                f"{_repair({sequence, other}, wanted, ' ')}."
+            )
     return tuple(doubts)
 
 
-def _repair(sequences: frozenset[str] | set[str], wanted: Sequence[str]) -> str:
-    if fitting := [one for one in wanted if one in sequences]:
-        flags = " ".join(f"--{one} FILE" for one in fitting)
-        order = f", or number the files in the model's order ({', '.join(wanted)})" if len(wanted) > 1 else ""
-        return f"if that is right, name it, with {flags}{order}"
-    return f"the model takes {', '.join(wanted)}"
+def _repair(sequences: Collection[str], wanted: Sequence[str], between: str) -> str:
+    """What may help, if the images are these sequences."""
+    fitting = [f"--{one} FILE" for one in wanted if one in sequences]
+    if not fitting:
+        return f"the model takes {', '.join(wanted)}"
+    order = f", or number the files in the model's order ({', '.join(wanted)})" if len(wanted) > 1 else ""
+    return f"if that is right, say so with {between.join(fitting)}{order}"
