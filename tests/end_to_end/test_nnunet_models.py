@@ -236,6 +236,18 @@ def test_the_user_names_what_the_folder_does_not_say(results, tmp_path):
     assert bundle.manifest.licence == "CC-BY-4.0"
 
 
+def test_channels_declared_against_their_names_are_warned_of_and_stay_a_limit(results, tmp_path):
+    put(results, folds=1, channels={"0": "FLAIR"})
+    says = "dataset.json calls channel 0 'FLAIR', but it was declared as t1c. By their names the channels are t2f."
+    arguments = ("models", "import", results, "-o", tmp_path / "models", "--sequences", "t1c")
+    for _ in range(2):
+        assert metseg(*arguments).stderr.splitlines() == [f"Warning: {says}"]
+    assert json.loads(metseg(*arguments, "--json").stdout)["warnings"] == [says]
+    assert f"limit: {says}" in metseg("models", "show", tmp_path / "models" / "dataset007_mets-3d_fullres").stdout
+    honest = metseg("models", "import", results, "-o", tmp_path / "models", "--name", "honest", "--json")
+    assert (json.loads(honest.stdout)["warnings"], honest.stderr) == ([], "")
+
+
 def test_models_are_listed_shown_and_verified(results, tmp_path):
     put(results, folds=1)
     import_nnunet(results, tmp_path / "models" / "ours")

@@ -3,11 +3,14 @@
 import shutil
 import signal
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 
-TOOLS = ("bash", "cat", "cp", "dirname", "flock", "head", "kill", "mkdir", "mv", "readlink", "rm", "touch")
+TOOLS = (
+    "bash", "cat", "cp", "dirname", "flock", "grep", "head", "kill", "mkdir", "mv", "readlink", "rm", "tail", "touch",
+)  # fmt: skip
 # Logs what is asked of it beside itself; "installs" a metseg that prints its arguments.
 PYTHON = """#!/usr/bin/env bash
 log() { printf '%s\\n' "$*" >>"$CHECKOUT/log"; }
@@ -85,6 +88,38 @@ def test_a_model_of_nnunet_beside_it_is_imported_and_used(checkout):
         "models", "import", f"{here}/nnUNet_results", "-o", f"{here}/_models", "--name", name, "--force", "--quiet",
         "segment", f"{here}/_inputs", "-o", f"{here}/_results", "--model", f"{here}/_models/{name}", "--threads", "2",
     ]  # fmt: skip
+
+
+def put_zip(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 3_000_000)  # more than is looked at
+    return path
+
+
+MODEL = "Dataset007_Mets/nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth"
+
+
+def source_of(run):
+    """What was imported, if anything was."""
+    told = run.stdout.splitlines()
+    return Path(told[2]).name if told[:2] == ["models", "import"] else None
+
+
+def test_a_zip_of_a_model_beside_it_is_used_and_no_other_zip(checkout):
+    put_zip(checkout.path / "metseg-main.zip", "metseg-main/README.md", "tests/fold_0/checkpoint_final.pth")
+    assert source_of(checkout.run()) is None
+    put_zip(checkout.path / "my model.zip", MODEL)
+    assert source_of(checkout.run()) == "my model.zip"
+    put_zip(checkout.path / "other.zip", MODEL)
+    run = checkout.run()
+    assert (run.returncode, run.stdout) == (1, "")
+    says = "Several zips hold a model of nnU-Net: my model.zip other.zip. Name the one to use nnUNet_results.zip."
+    assert run.stderr.splitlines() == [says]
+    put_zip(checkout.path / "nnUNet_results.zip", "anything")
+    assert source_of(checkout.run()) == "nnUNet_results.zip"
+    (checkout.path / "nnUNet_results").mkdir()
+    assert source_of(checkout.run()) == "nnUNet_results"
 
 
 def test_it_installs_the_base_with_the_constraints(checkout):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metseg.engines.manifest import Tiling
-from metseg.engines.tiling import tiles
+from metseg.engines.tiling import smaller, tile_size, tiles
 
 
 @st.composite
@@ -38,3 +38,24 @@ def test_a_small_volume_goes_in_one_pass():
     (tile,) = tiles((320, 320, 256), Tiling())
     assert tile.reads == tile.keeps == (slice(0, 320), slice(0, 320), slice(0, 256))
     assert len(tiles((320, 320, 257), Tiling())) == 8
+
+
+@given(plans())
+def test_smaller_tiles_keep_the_margin_and_come_to_an_end(plan):
+    shape, tiling, multiple = plan
+    now = tile_size(tiles(shape, tiling, multiple))
+    while (less := smaller(tiling, shape, multiple)) is not None:
+        size = tile_size(tiles(shape, less, multiple))
+        assert less.margin == tiling.margin
+        assert all(one <= other for one, other in zip(size, now))
+        assert size != now
+        tiling, now = less, size
+
+
+def test_tiles_are_halved_until_less_than_a_margin_would_be_kept():
+    tiling, shape, sizes = Tiling(), (320, 320, 64), []
+    while tiling is not None:
+        sizes.append(tile_size(tiles(shape, tiling, 16)))
+        tiling = smaller(tiling, shape, 16)
+    assert sizes == [(320, 320, 64), (160, 160, 64), (96, 96, 64)]
+    assert smaller(Tiling(max_voxels=1, size=(72, 72, 72)), (200, 200, 200), 8) is None

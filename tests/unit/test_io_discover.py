@@ -84,6 +84,54 @@ def test_numbers_that_leave_doubt_are_one_case_that_is_refused(put, names, says)
     assert list(read_study(cases["ok"], ("t1c",), "MR").images) == ["t1c"]
 
 
+def test_numbered_files_whose_names_differ_in_the_sequence_are_one_case(put):
+    folder = put("p_t1c_0000.nii", "p_FLAIR_0001.nii", "q_t1c_0000.nii", "q_flair_0000.nii", "r_x_0000.nii",
+                 "r_y_0001.nii", "t1c_0000.nii", content=make.nifti())  # fmt: skip
+    cases = {case.case: case for case in find_sources([folder])}
+    assert {name: case.channels for name, case in cases.items()} == {
+        "p": (0, 1), "q_t1c": (0,), "q_flair": (0,), "r_x": (0,), "r_y": (1,), "t1c": (0,),
+    }  # fmt: skip
+    assert [path.name for path in cases["p"].files] == ["p_t1c_0000.nii", "p_FLAIR_0001.nii"]
+    assert read_study(cases["p"], ("t1c", "t2f"), "MR").source.notes == ()
+    (warning,) = read_study(cases["p"], ("t2f", "t1c"), "MR").source.notes
+    assert warning.startswith("WARNING: t2f and t1c look swapped: p_t1c_0000.nii, read as t2f, is t1c by its name")
+    (warning,) = read_study(cases["q_flair"], ("t1c",), "MR").source.notes
+    assert warning == "WARNING: q_flair_0000.nii was read as t1c, but by its name it is t2f: the model takes t1c."
+
+
+def test_what_all_names_have_in_common_tells_none_from_another(put):
+    folder = put("p_t1_0000.nii", "p_t1_0001.nii", content=make.nifti())
+    assert read_study(find_sources([folder])[0], ("t2f", "t2w"), "MR").source.notes == ()
+
+
+def test_names_against_the_flags_are_doubted(put):
+    folder = put("a_flair.nii", "a_t1c.nii", content=make.nifti())
+    named = named_sources({"t1c": folder / "a_flair.nii", "t2f": folder / "a_t1c.nii"})
+    (warning,) = read_study(named, ("t1c", "t2f"), "MR").source.notes
+    assert warning.startswith("WARNING: t1c and t2f look swapped: a_flair.nii, read as t1c, is t2f by its name")
+
+
+def test_an_image_in_a_zip_is_doubted_by_its_number(put):
+    folder = put()
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        archive.writestr("Carl Canary FLAIR.nii", make.nifti())
+    (warning,) = read_study(find_sources([folder])[0], ("t1c",), "MR").source.notes
+    assert warning == "WARNING: image 1 of the zip was read as t1c, but by its name it is t2f: the model takes t1c."
+
+
+@pytest.mark.parametrize(("description", "doubted"), [("Canary^Carl T2 FLAIR", True), ("t1_mprage +C", False)])
+def test_a_dicom_series_is_doubted_by_its_description_which_is_not_told(tmp_path, description, doubted):
+    slices = make_dicom.slices()
+    for dataset in slices:
+        dataset.SeriesDescription = description
+    make_dicom.save(tmp_path / "study", slices)
+    notes = read_study(find_sources([tmp_path / "study"])[0], ("t1c",), "MR").source.notes
+    says = "WARNING: The DICOM series was read as t1c, but by its DICOM header it is t2f: the model takes t1c."
+    assert (says in notes) == doubted
+    assert "Canary" not in " ".join(notes)
+
+
 def test_a_number_says_nothing_where_the_sequence_is_named(put):
     folder = put("p_0001.nii", content=make.nifti())
     study = read_study(named_sources({"t1c": folder / "p_0001.nii"}), ("t1c",), "MR")
@@ -305,7 +353,9 @@ def test_channels_are_the_sequences_in_the_models_order(images):
     assert study.case == "p"
     assert np.array_equal(study.images["t1c"].array, make.voxels())
     assert np.array_equal(study.images["t2f"].array, make.voxels() + 1)
-    assert study.source.notes == ("Not used, as the model takes 2 sequence(s): p_0002.nii.",)
+    assert study.source.notes == (
+        "WARNING: The model takes t1c, t2f in this order, but there are 3 images; not used: p_0002.nii.",
+    )
     assert study.source.format == "nifti"
     one = read_study(CaseInput("q", case.files[:1]), ("t1c",), "MR")
     assert len(study.source.sha256) == 64

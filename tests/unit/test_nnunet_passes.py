@@ -120,14 +120,6 @@ def test_the_order_of_the_folds_does_not_matter():
     np.testing.assert_allclose(one[1], 4.5, rtol=1e-6)  # no doubt: all as in plain passes
 
 
-def test_what_is_known_is_looked_at_again_whatever_the_passes(folds):
-    known = np.zeros((8, 8, 24), dtype=bool)
-    known[4, 4, 20] = True
-    found = run(folds, scan(), "none", known=known)
-    assert [fold.passes for fold in folds] == [5 + 7] * 2
-    assert np.abs(found - run(folds, scan(), "none"))[..., :16].max() == 0
-
-
 def test_slices_are_gated_by_themselves():
     network = NETWORK.model_copy(update={"kernels": ((3, 3),) * 2, "strides": ((1, 1), (2, 2))})
     flat = Stage(
@@ -203,7 +195,7 @@ def mirrored_windows(channels, known, mirroring, folds):
     counted = np.concatenate([channels, np.arange(channels.size, dtype=np.float32).reshape(channels.shape)])
     network = NETWORK.model_copy(update={"channels": 2})
     stage = STAGE.model_copy(update={"network": network, "normalisation": STAGE.normalisation * 2})
-    found = predict_logits(stage, [spy(0), spy(1)], counted, passes=Passes(mirroring), known=known)
+    found = run([spy(0), spy(1)], counted, mirroring, stage, known=known)
     again = [sorted(start for start in set(one) if one.count(start) == 8) for one in starts]
     assert [len(one) for one in starts] == [5 + 7 * len(mirrored) for mirrored in again]
     return found, *again
@@ -235,8 +227,8 @@ def test_what_is_known_and_what_is_in_doubt_are_seen_together(folds):
     assert [fold.passes for fold in folds] == [0, 0]
     _, first, second = mirrored_windows(channels, known, "gated", folds)
     assert first == second == [0, 16]
-    exact = predict_logits(STAGE, folds, channels, passes=Passes("all"))
-    assert np.array_equal(predict_logits(STAGE, folds, channels, passes=Passes("all"), known=known), exact)
+    exact = run(folds, channels, "all")
+    assert np.array_equal(run(folds, channels, "all", known=known), exact)
 
 
 def test_what_is_known_moves_with_the_padding():
@@ -251,6 +243,6 @@ def test_what_is_known_moves_with_the_padding():
     known[0, 0, 0] = True
     one = STAGE.model_copy(update={"weights": ("a",), "mirror_axes": (1,)})
     image = rng.normal(size=(1, 5, 6, 14)).astype(np.float32)
-    predict_logits(one, [infer], image, passes=Passes("none"), known=known)
+    run([infer], image, "none", one, known=known)
     assert len(seen) == 4
     assert np.array_equal(seen[3], seen[0][:, :, ::-1])  # the first of three windows, mirrored

@@ -96,6 +96,17 @@ def test_force_turns_a_refusal_into_a_warning():
     assert warning.startswith("Segmented although the check of the modality refused it: the intensities of t1c")
 
 
+def test_a_wrong_number_of_images_is_told_with_the_order_and_the_repair():
+    card = MR_CARD.model_copy(update={"name": "four", "sequences": ("t1c", "t1n", "t2f")})
+    with pytest.raises(InputError) as caught:
+        check_modality(study_of(mr()), card)
+    assert caught.value.message == (
+        f"Study {study_of(mr()).case} lacks t1n, t2f: the model four takes t1c, t1n, t2f in this order, but the study "
+        "has 1 image (t1c)."
+    )
+    assert "(--t1c FILE --t1n FILE --t2f FILE)" in caught.value.hint
+
+
 def test_a_missing_sequence_is_no_matter_of_force():
     with pytest.raises(InputError, match="lacks t1c"):
         check_modality(study_of(mr(), "t1n"), MR_CARD, force=True)

@@ -85,6 +85,17 @@ def test_provenance_says_how(phantom):
     json.dumps(made.options)
 
 
+@pytest.mark.parametrize(("most", "warned"), [(slice(4, 16), False), (slice(4, 40), True)])
+def test_an_implausible_burden_is_warned_of(phantom, most, warned):
+    def change(array):
+        array[0, most, 5:50, 5:40] = 0.95
+        return array
+
+    result = segment(phantom.study, Given(change), SegmentOptions())
+    assert any("hardly plausible" in warning for warning in result.provenance.warnings) == warned
+    assert (result.lesions.total_volume_mm3 > 150_000) == warned
+
+
 def test_the_users_folder_of_a_bundle_is_not_told(phantom):
     options = SegmentOptions(engine="threshold", model="/home/someone/bundles/own")
     assert segment(phantom.study, ThresholdEngine(), options).provenance.options["model"] == "threshold"

@@ -50,17 +50,17 @@ def import_command(
     The source is only read, and nothing in it is run. What was imported before is left as it is.
     """
     with reported(as_json=as_json, debug=debug):
-        from metseg.io.nnunet_import import Wishes, bundle_name, import_nnunet
-        from metseg.io.nnunet_zip import models_folder
+        from metseg.io.nnunet_channels import doubts_of
+        from metseg.io.nnunet_import import Wishes, import_model
 
         wishes = Wishes(name, configuration, _listed(folds), _listed(sequences), _listed(lesion), licence)
-        with models_folder(source) as folder:
-            target = out / bundle_name(folder, wishes)
-            bundle = import_nnunet(folder, target, wishes, replace=force)
+        bundle = import_model(source, out, wishes, replace=force)
         if as_json:
-            print_json(described(bundle))
+            print_json({**described(bundle), "warnings": list(doubts_of(bundle))})
         elif not quiet:
-            typer.echo("\n".join([*_lines(bundle), f"Use it: metseg segment … --model {target}"]))
+            for doubt in doubts_of(bundle):
+                typer.echo(f"Warning: {doubt}", err=True)
+            typer.echo("\n".join([*_lines(bundle), f"Use it: metseg segment … --model {bundle.folder}"]))
 
 
 @models_app.command("export", no_args_is_help=True)

@@ -77,6 +77,7 @@ class ProbabilityMap:
         grid: where the voxels lie (the model's grid, not necessarily the study's).
         classes: name of each class along the first axis, background left out.
         decision: the model's own labels, on the study's grid, where it decides by more than a threshold.
+        warnings: how it was made otherwise than asked for, a sentence each.
 
     Raises:
         InputError: shapes that disagree, or another type than float32. The range is checked by
@@ -87,6 +88,7 @@ class ProbabilityMap:
     grid: Grid
     classes: tuple[str, ...]
     decision: "LabelMap | None" = None
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.shape != (len(self.classes), *self.grid.shape):

@@ -1,15 +1,28 @@
 """One ONNX network on OpenVINO: read, checked, compiled for each shape that it meets."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import ConfigError, InferenceError, ModelError
+from metseg.engines.memory import MORE_MEMORY, OutOfMemoryError, sized
 from metseg.engines.openvino_runtime import import_openvino
+
+# OpenVINO has no error of its own for it. These are what its CPU plugin says, the C++ libraries of Linux, macOS and
+# Windows, oneDNN, its code generator, and OpenCL on GPUs.
+_NO_MEMORY: Final = re.compile(
+    r"failed to allocate \d+ bytes|bad_alloc|bad allocation|could not allocate memory|out[ _]of[ _]memory|can't alloc|"
+    r"exceeded max size of memory|out of gpu resources|out_of_resources|out_of_host_memory|"
+    r"mem_object_allocation_failure",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +76,12 @@ class OpenVinoNetwork:
         """One pass: (channel, i, j, k) to (output, i, j, k).
 
         Raises:
+            OutOfMemoryError: it does not fit.
             InferenceError: it failed, or gave something else than probabilities.
         """
         shape = (1, *channels.shape)
         expected = (1, self.outputs, *channels.shape[1:])
-        try:
+        with told_of(f"The network of {self.model}", channels.shape[1:]):
             if self._request is None or self._request[0] != shape:
                 self._request = None  # frees the last one's memory first
                 self._network.reshape(list(shape))
@@ -76,15 +90,39 @@ class OpenVinoNetwork:
                 # One request for all passes of a shape: its memory is costly to get anew.
                 self._request = shape, compiled.create_infer_request()
             results = self._request[1].infer([np.ascontiguousarray(channels[np.newaxis])])
-        except RuntimeError as error:
-            raise InferenceError(
-                f"The network of {self.model} failed on {'×'.join(map(str, channels.shape[1:]))} voxels.",
-                hint="If memory ran out, use fewer threads or a machine with more memory.",
-            ) from error
-        output = np.array(results[0], dtype=np.float32)
+            output = np.array(results[0], dtype=np.float32)
         if output.shape != expected or not np.isfinite(output).all():
             raise InferenceError(f"The network of {self.model} gave no finite array of shape {expected}.")
         return np.asarray(np.clip(output[0], 0, 1, out=output[0]))
+
+
+@contextmanager
+def told_of(what: str, size: tuple[int, ...]) -> Iterator[None]:
+    """Tell of OpenVINO's failures as metseg's.
+
+    Args:
+        what: failed, at the beginning of a sentence.
+        size: of the pass in voxels.
+
+    Raises:
+        OutOfMemoryError: there was not enough memory for it.
+        InferenceError: it failed for another reason.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"{what} does not fit into the memory with {sized(size)} voxels.", hint=MORE_MEMORY
+            ) from error
+        raise InferenceError(
+            f"{what} failed on {sized(size)} voxels.", hint="Run again with --debug to see what OpenVINO says."
+        ) from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether that is what an error says."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
 def _read(path: Path, channels: int, outputs: int, runtime: Runtime) -> Any:

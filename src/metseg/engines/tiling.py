@@ -1,6 +1,6 @@
 """Cut a volume into overlapping tiles of one shape, such that the tiles' cores cover it exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -59,3 +59,28 @@ def tiles(shape: tuple[int, int, int], tiling: Tiling, multiple: int = 1) -> lis
     sizes = [max(-(-size // multiple) * multiple, 2 * margin + multiple) for size in tiling.size]
     cuts = [list(_cuts(n, size, margin)) for n, size in zip(shape, sizes)]
     return [Tile((a[0], b[0], c[0]), (a[1], b[1], c[1])) for a, b, c in product(*cuts)]
+
+
+def tile_size(parts: Sequence[Tile]) -> tuple[int, int, int]:
+    """Voxels of each of the tiles of a volume along each axis."""
+    i, j, k = (part.stop - part.start for part in parts[0].reads)
+    return i, j, k
+
+
+def smaller(tiling: Tiling, shape: tuple[int, int, int], multiple: int = 1) -> Tiling | None:
+    """Tiles of half the size along each axis; None where they cannot be smaller.
+
+    The margin stays, so that they give what larger ones give as nearly as before. At least as many voxels are kept
+    between the margins as one margin has: with fewer, the margins would be nearly all the work.
+
+    Args:
+        tiling: that was too large.
+        shape: of the volume.
+        multiple: as for ``tiles``.
+    """
+    now = tile_size(tiles(shape, tiling, multiple))
+    margin = -(-tiling.margin // multiple) * multiple
+    # A volume may be narrower than a tile must be: then the tile spans it.
+    i, j, k = (min(max(-(-n // 2), 3 * margin), max(n, 2 * margin + 1)) for n in now)
+    less = Tiling(max_voxels=1, size=(i, j, k), margin=tiling.margin)
+    return None if tile_size(tiles(shape, less, multiple)) == now else less

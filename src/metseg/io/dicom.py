@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from metseg.core.errors import InputError
 from metseg.core.volume import Volume
-from metseg.io.dicom_choice import choose_modality, choose_series
+from metseg.io.dicom_choice import choose_modality, choose_series, description_of
 from metseg.io.dicom_frames import Frame, contrast_given
 from metseg.io.dicom_geometry import lay_out
 from metseg.io.dicom_headers import scan_headers
@@ -24,6 +24,7 @@ from metseg.io.dicom_slices import one_frame_a_position
 from metseg.io.dicom_values import number_of, quiet, texts_of, value_of
 from metseg.io.image_checks import checked_volume
 from metseg.io.limits import DEFAULT_LIMITS, Limits
+from metseg.io.sequence_names import sequences_in
 
 _CODES: Final = (
     "ImageType", "MRAcquisitionType", "ScanningSequence", "SequenceVariant", "EchoPulseSequence", "RescaleType",
@@ -47,6 +48,7 @@ class DicomImage:
         sha256: one hash over the bytes of the files used, in the order of their first slice along the normal: file
             names do not matter.
         paths: those files, in the same order.
+        described: the sequences that the description of an MR series leaves possible; empty: it says nothing.
     """
 
     volume: Volume
@@ -54,6 +56,7 @@ class DicomImage:
     notes: tuple[str, ...]
     sha256: str
     paths: tuple[Path, ...]
+    described: frozenset[str] = frozenset()
 
 
 def read_dicom(
@@ -84,7 +87,8 @@ def read_dicom(
         passed_over = (f"Passed over: {_listed(ignored)}.",) if ignored else ()
         notes = (*choice_notes, *passed_over, *slice_notes, *layout.notes)
         notes += (*reader.notes(), *_scale_notes(frames), *value_notes)
-        return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used)
+        described = sequences_in(description_of(chosen)) if chosen.modality == "MR" else frozenset()
+        return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used, described)
 
 
 def modality_of_files(paths: Sequence[Path]) -> Literal["MR", "CT"]:

@@ -3,7 +3,6 @@
 Points, not rules: no single attribute is reliable in practice. Descriptions are read here and nowhere repeated.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -12,28 +11,16 @@ from metseg.core.errors import InputError
 from metseg.io.dicom_frames import contrast_given, thickness_mm
 from metseg.io.dicom_series import Candidate
 from metseg.io.dicom_values import number_of, texts_of
+from metseg.io.sequence_names import CONTRAST, PLAIN, T1, whole_words
 
 MIN_SLICES: Final = 8
 
 
-def _words(pattern: str) -> re.Pattern[str]:
-    """Matches whole words; letters and digits on either side make another word, an underscore does not."""
-    return re.compile(rf"(?<![a-z0-9])(?:{pattern})(?![a-z0-9])", re.IGNORECASE)
-
-
-_CONTRAST: Final = _words(
-    r"post(?:gd|km|contrast|c)?|gd|gad\w*|km|ce|c\+|contrast|enhanced|t1 ?w? ?ce?|.*\+ ?(?:c|ce|gd|km)"
-)
-_PLAIN: Final = _words(
-    r"pre(?![ -]?op)|plain|nativ\w*|unenhanced|precontrast|w/?o|"
-    r"(?:non|no|without|w/?o|ohne)[ -]*(?:iv|contrast|gd|gad\w*|km|c|ce|kontrast\w*)"
-)
-_T1: Final = _words(r"t1\w*|\w*mp[ -]?rage\w*|\w*bravo\w*|\w*spgr\w*|\w*tfe\w*|\w*flash\w*|\w*vibe\w*|mp2rage\w*")
-_OTHER_MR: Final = _words(
+_OTHER_MR: Final = whole_words(
     r"\w*flair\w*|t2\w*|pd\w*|\w*dwi\w*|\w*diff\w*|\w*dti\w*|adc\w*|b\d+\w*|\w*swi\w*|\w*swan\w*|\w*tof\w*|\w*angio\w*|"
     r"mra\w*|\w*perf\w*|\w*dsc\w*|\w*dce\w*|\w*asl\w*|\w*bold\w*|\w*ciss\w*|\w*fiesta\w*|\w*stir\w*|phase\w*|sub\w*"
 )
-_BONE: Final = _words(r"bone\w*|knochen\w*|lung\w*|sinus\w*|angio\w*|cta\w*|perf\w*")
+_BONE: Final = whole_words(r"bone\w*|knochen\w*|lung\w*|sinus\w*|angio\w*|cta\w*|perf\w*")
 
 
 @dataclass(frozen=True)
@@ -130,16 +117,16 @@ def _common_points(candidate: Candidate) -> list[tuple[int, str]]:
 
 def _mr_points(candidate: Candidate) -> list[tuple[int, str]]:
     layers = candidate.frames[0].layers
-    description = _description(candidate)
+    description = description_of(candidate)
     volumetric = texts_of(layers, "MRAcquisitionType") == ("3D",)
     echo = number_of(layers, "EchoTime") or number_of(layers, "EffectiveEchoTime") or 0.0
     fluid_nulled = (number_of(layers, "InversionTime") or 0.0) > 1500
-    plain = bool(_PLAIN.search(description))
+    plain = bool(PLAIN.search(description))
     return [
         (3 * volumetric, "3D acquisition"),
-        (3 * bool(_CONTRAST.search(description) and not plain), "described as contrast-enhanced"),
+        (3 * bool(CONTRAST.search(description) and not plain), "described as contrast-enhanced"),
         (-4 * plain, "described as without contrast"),
-        (2 * bool(_T1.search(description)), "described as T1-weighted"),
+        (2 * bool(T1.search(description)), "described as T1-weighted"),
         (-6 * bool(_OTHER_MR.search(description)), "described as another sequence"),
         (-6 * (echo > 50 or fluid_nulled), "echo or inversion time of another weighting"),
         (-4 * bool({"P", "PHASE", "R", "REAL", "I", "IMAGINARY"} & set(texts_of(layers, "ImageType")[2:])), "phase"),
@@ -147,14 +134,15 @@ def _mr_points(candidate: Candidate) -> list[tuple[int, str]]:
 
 
 def _ct_points(candidate: Candidate) -> list[tuple[int, str]]:
-    description = _description(candidate)
+    description = description_of(candidate)
     return [
-        (2 * bool(_CONTRAST.search(description) and not _PLAIN.search(description)), "described as contrast-enhanced"),
+        (2 * bool(CONTRAST.search(description) and not PLAIN.search(description)), "described as contrast-enhanced"),
         (-4 * bool(_BONE.search(description)), "described for bone, lung or vessels"),
     ]
 
 
-def _description(candidate: Candidate) -> str:
+def description_of(candidate: Candidate) -> str:
+    """What its header says of itself in free text, which may name people: it is never passed on."""
     return f"{candidate.header.text('SeriesDescription')} {candidate.header.text('ProtocolName')}".casefold().replace(
         "_", " "
     )

@@ -11,6 +11,7 @@ from metseg.core.errors import InputError
 from metseg.io.case_names import safe_name, shown_name, stem, unique_names
 from metseg.io.dicom_folders import dicom_studies
 from metseg.io.folder_walk import is_folder, is_hidden, kind_of_file, kind_of_name, there, walk
+from metseg.io.sequence_names import without_sequence
 from metseg.io.zip_files import checked_entries, open_zip
 
 FORMATS: Final = ".nii, .nii.gz, .mha, .mhd, .nrrd, .nhdr, DICOM, or a zip of these"
@@ -140,7 +141,10 @@ def named_sources(sequences: Mapping[str, Path], case: str | None = None) -> Cas
 
 
 def group_channels(files: Sequence[PurePath]) -> list[_Group]:
-    """Files of one folder as studies: ``NAME_0000`` … ``NAME_0009`` are one, refused where that leaves doubt."""
+    """Files of one folder as studies: ``NAME_0000`` … ``NAME_0009`` are one, refused where that leaves doubt.
+
+    So are ``NAME_t1c_0000``, ``NAME_flair_0001`` …, where each has a number of its own.
+    """
     numbered: dict[str, list[tuple[int, PurePath]]] = {}
     groups = []
     for file in files:
@@ -148,10 +152,26 @@ def group_channels(files: Sequence[PurePath]) -> list[_Group]:
             numbered.setdefault(match[1], []).append((int(match[2]), file))
         else:
             groups.append(_Group(stem(file.name), (file,)))
-    for name, pairs in numbered.items():
+    for name, pairs in _joined(numbered).items():
         channels, members = zip(*sorted(pairs, key=lambda pair: pair[0]))
         groups.append(_Group(name, members, channels, _channel_finding(channels)))
     return sorted(groups, key=lambda group: group.files[0].name)
+
+
+def _joined(numbered: Mapping[str, list[tuple[int, PurePath]]]) -> dict[str, list[tuple[int, PurePath]]]:
+    """Numbered files by study: those whose names differ only in their sequences are one, if no number comes twice."""
+    alike: dict[str, list[str]] = {}
+    for name in numbered:
+        alike.setdefault(without_sequence(name) or name, []).append(name)
+    joined = {}
+    for common, names in alike.items():
+        pairs = [pair for name in names for pair in numbered[name]]
+        numbers = [number for number, _ in pairs]
+        if len(names) > 1 and 0 in numbers and len(set(numbers)) == len(numbers):
+            joined[common] = pairs
+        else:
+            joined.update({name: numbered[name] for name in names})
+    return joined
 
 
 def _channel_finding(channels: Sequence[int]) -> str:

@@ -20,6 +20,7 @@ class ImageFile:
         notes: what was repaired, chosen or doubted, a sentence each; those that begin with ``WARNING`` are warnings.
         sha256: over the bytes of the file (of header and data file, in this order, where there are two).
         format: as in ``Source.format``.
+        described: the sequences that its header's description leaves possible; empty: it says nothing.
     """
 
     volume: Volume
@@ -27,3 +28,4 @@ class ImageFile:
     notes: tuple[str, ...] = ()
     sha256: str = ""
     format: str = "nifti"
+    described: frozenset[str] = frozenset()

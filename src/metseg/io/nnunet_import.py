@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,22 +14,19 @@ import numpy as np
 from pydantic import ValidationError
 
 from metseg.core.errors import ConfigError, ModelError
-from metseg.core.study import SEQUENCES
 from metseg.engines.bundle import Bundle, read_bundle, read_manifest, sha256_of, write_manifest
 from metseg.engines.manifest import MANIFEST_NAME, BundleManifest
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
+from metseg.io.nnunet_channels import channel_doubts, channel_sequences
 from metseg.io.nnunet_folder import TrainedFolder, choose, find_trained, read_checkpoint
 from metseg.io.nnunet_plans import Labels, model_of, stage_of
 from metseg.io.nnunet_source import SOURCE, Origin, Source, dataset_name, read_source
+from metseg.io.nnunet_stamp import STAMP, Looks, looks_of, read_stamp, write_stamp
+from metseg.io.nnunet_zip import models_folder
 from metseg.io.output_folder import make_output_folder
 from metseg.io.whole_folder import alone_in, partial_folder, publish, settle_leftovers
 
-_NAMES: Final = {  # how data sets call their channels, in lower case without anything but letters and digits
-    "t1c": "t1c", "t1ce": "t1c", "t1gd": "t1c", "t1post": "t1c", "t1km": "t1c", "t1contrast": "t1c", "t1wce": "t1c",
-    "ct1": "t1c", "t1": "t1n", "t1n": "t1n", "t1w": "t1n", "t1pre": "t1n", "t1native": "t1n", "flair": "t2f",
-    "t2f": "t2f", "t2flair": "t2f", "t2": "t2w", "t2w": "t2w", "ct": "ct", "cect": "ct",
-}  # fmt: skip
 _NO_LESION: Final = re.compile(r"o?edema|snfh|whole|\bwt\b|resection|cavity|\brc\b|brain|peritumou?ral", re.IGNORECASE)
 
 
@@ -58,27 +57,62 @@ class _Chosen:
 
     folders: tuple[TrainedFolder, ...]
     folds: tuple[str, ...]
-    hashes: dict[str, str]
+    files: dict[str, Path]
+    looks: Looks | None
     wishes: dict[str, Any]
 
-    def made(self, bundle: Bundle) -> bool:
-        """Whether a bundle came of these files; and of these wishes, unless there are none."""
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each file: all of them are read."""
+        return {name: sha256_of(path) for name, path in self.files.items()}
+
+    def made(self, bundle: Bundle, *, by_looks: bool) -> bool:
+        """Whether a bundle came of these files, by their looks or by their bytes; and of these wishes, if any."""
         kept = read_source(bundle)
-        if kept is None or kept.files != self.hashes:
+        if kept is None or not _agree(kept, self.wishes):
             return False
-        return not any(self.wishes.values()) or kept.wishes == self.wishes
+        if not by_looks:
+            return kept.files == self.hashes
+        stamp = read_stamp(bundle)
+        return stamp is not None and stamp.source == self.looks and stamp.holds(bundle)
 
 
-def import_nnunet(root: Path, target: Path, wishes: Wishes | None = None, *, replace: bool = False) -> Bundle:
+def import_model(source: Path, out: Path, wishes: Wishes | None = None, *, replace: bool = False) -> Bundle:
+    """``import_nnunet`` of a folder or a zip, to ``out/<name>``. A zip that was imported before is not unpacked again.
+
+    Args:
+        source: ``nnUNet_results``, a data set's folder in it, a trained folder, or a zip of such.
+        out: folder of bundles.
+        wishes: of the user.
+        replace: a bundle that was imported of other files.
+
+    Raises:
+        ModelError: as for ``import_nnunet``.
+        ConfigError: channels or labels that cannot be matched.
+        InputError: the zip will not do, or ``out`` cannot be made or written.
+    """
+    wishes = wishes or Wishes()
+    zipped = source if source.is_file() else None
+    if zipped is not None and (there := _of_zip(zipped, out, wishes)):
+        return there
+    with models_folder(source) as folder:
+        return import_nnunet(folder, out / bundle_name(folder, wishes), wishes, replace=replace, zipped=zipped)
+
+
+def import_nnunet(
+    root: Path, target: Path, wishes: Wishes | None = None, *, replace: bool = False, zipped: Path | None = None
+) -> Bundle:
     """Convert a trained folder, or the one that ``root`` holds, into the bundle ``target``.
 
-    The bundle appears whole or not at all. One that is there already and came of the same files is left as it is.
+    The bundle appears whole or not at all. One that is there already and came of the same files is left as it is;
+    files are the same if they are in name, size and time as they were then, or else if their SHA-256 is.
 
     Args:
         root: ``nnUNet_results``, a data set's folder in it, or a trained folder.
         target: the bundle's folder.
         wishes: of the user.
         replace: a bundle that was imported of other files.
+        zipped: the zip that ``root`` was unpacked from.
 
     Raises:
         ModelError: no model, several, a broken or unsupported one; or ``target`` holds another.
@@ -86,18 +120,19 @@ def import_nnunet(root: Path, target: Path, wishes: Wishes | None = None, *, rep
         InputError: the folder above ``target`` cannot be made or written.
     """
     wishes = wishes or Wishes()
-    chosen = _chosen(root, wishes)
+    chosen = _chosen(root, wishes, zipped)
     make_output_folder(target.parent)
     try:
         with alone_in(target.parent):
             settle_leftovers(target, _own_names)
-            if there := _imported(target, chosen, replace=replace):
+            if there := _imported(target, chosen, wishes, replace=replace):
                 return there
         with partial_folder(target, _own_names) as partial:
             bundle = _write(partial, target.name, chosen, wishes)
+            write_stamp(bundle, chosen.looks, wishes.name)
             with alone_in(target.parent):
                 # Another process may have been faster.
-                if there := _imported(target, chosen, replace=replace):
+                if there := _imported(target, chosen, wishes, replace=replace):
                     return there
                 publish(partial, target, _own_names)
         return Bundle(target, bundle.manifest, bundle.sha256)
@@ -119,7 +154,7 @@ def bundle_name(root: Path, wishes: Wishes | None = None) -> str:
     return words.strip("-._")[:64]
 
 
-def _chosen(root: Path, wishes: Wishes) -> _Chosen:
+def _chosen(root: Path, wishes: Wishes, zipped: Path | None) -> _Chosen:
     found = find_trained(root)
     last = choose(root, found, wishes.configuration)
     first = last.previous(found)
@@ -136,20 +171,51 @@ def _chosen(root: Path, wishes: Wishes) -> _Chosen:
         for path in (one.path / "plans.json", one.path / "dataset.json", *(one.folds[fold] for fold in folds))
     ]
     top = last.path.parent
-    said = asdict(wishes)
+    looks = looks_of(top, files) if zipped is None else looks_of(zipped.parent, [zipped])
+    named = {path.relative_to(top).as_posix(): path for path in files}
+    return _Chosen(folders, folds, named, looks, _said(wishes))
+
+
+def _said(wishes: Wishes) -> dict[str, Any]:
+    """Wishes as a bundle keeps them; it has its name anyway."""
+    said: dict[str, Any] = json.loads(json.dumps(asdict(wishes)))
     del said["name"]
-    hashes = {path.relative_to(top).as_posix(): sha256_of(path) for path in files}
-    return _Chosen(folders, folds, hashes, json.loads(json.dumps(said)))
+    return said
 
 
-def _imported(target: Path, chosen: _Chosen, *, replace: bool) -> Bundle | None:
+def _agree(kept: Source, said: Mapping[str, Any]) -> bool:
+    """Whether a bundle is what these wishes ask for; none ask for whatever there is."""
+    return not any(said.values()) or kept.wishes == said
+
+
+def _of_zip(zipped: Path, out: Path, wishes: Wishes) -> Bundle | None:
+    """The bundle in ``out`` that was imported of a zip of this name, size and time, by these wishes; None if none."""
+    looks = looks_of(zipped.parent, [zipped])
+    folders = [out / wishes.name] if wishes.name else sorted(out.glob("[!.]*"))
+    for folder in folders:
+        if not (folder / STAMP).is_file():
+            continue
+        with suppress(ModelError):  # a broken bundle is told of, or replaced, once it is clear that it is meant
+            bundle = read_manifest(folder)
+            stamp, kept = read_stamp(bundle), read_source(bundle)
+            known = stamp is not None and (stamp.source, stamp.name) == (looks, wishes.name) and stamp.holds(bundle)
+            if known and kept is not None and _agree(kept, _said(wishes)):
+                return bundle
+    return None
+
+
+def _imported(target: Path, chosen: _Chosen, wishes: Wishes, *, replace: bool) -> Bundle | None:
     """The bundle that is there, if it came of the same files; None if there is none, or one that may be replaced."""
     if not target.exists():
         return None
-    bundle = read_bundle(target)
+    bundle = read_manifest(target)
     if SOURCE not in bundle.manifest.files:
         raise ModelError(f"{target} is a bundle, but was not imported from nnU-Net.", hint="Choose another name.")
-    if chosen.made(bundle):
+    if chosen.made(bundle, by_looks=True):
+        return bundle
+    bundle = read_bundle(target)
+    if chosen.made(bundle, by_looks=False):
+        write_stamp(bundle, chosen.looks, wishes.name)
         return bundle
     if not replace:
         raise ModelError(
@@ -169,17 +235,18 @@ def _own_names(folder: Path) -> set[str]:
 
 def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes) -> Bundle:
     last = chosen.folders[-1]
+    hashes = chosen.hashes  # of the files before they are converted
     stages: list[Stage] = []
     origins: dict[str, Origin] = {}
     for trained in chosen.folders:
         stage, trainer = _write_stage(folder, trained, chosen.folds)
         stages.append(stage)
         origins[stage.name] = Origin(folder=trained.path.name, trainer=trainer)
-    source = Source(dataset=dataset_name(last, name), stages=origins, files=chosen.hashes, wishes=chosen.wishes)
+    source = Source(dataset=dataset_name(last, name), stages=origins, files=hashes, wishes=chosen.wishes)
     source.write(folder)
     model = model_of(last.plans(), stages)
     labels = last.plans().labels()
-    sequences = _sequences(last.plans().channels(), wishes.sequences)
+    sequences = channel_sequences(last.plans().channels(), wishes.sequences)
     _write_readme(folder, name, chosen, sequences, labels)
     try:
         manifest = BundleManifest.model_validate(_manifest(name, chosen, model, labels, sequences, wishes))
@@ -223,28 +290,11 @@ def _manifest(
         "preprocessing": (), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
         "default_operating_point": "nnunet",
         "training_data": (f"What {trained.trainer} was trained on: {trained.path.parent.name}.",),
-        "limits": ("It was imported: metseg measured nothing of it.",),
+        "limits": ("It was imported: metseg measured nothing of it.",
+                   *channel_doubts(trained.plans().channels(), sequences)),
         "intended_use": "Research, as far as those who trained it say. Not for diagnosis or treatment.",
         "licence": wishes.licence or "unknown", "files": {},
     }  # fmt: skip
-
-
-def _sequences(channels: tuple[str, ...], wished: tuple[str, ...]) -> tuple[str, ...]:
-    """The sequence of each channel."""
-    if wished:
-        if len(wished) != len(channels) or set(wished) - set(SEQUENCES):
-            raise ConfigError(
-                f"The model has {len(channels)} channels ({', '.join(channels)}), not {', '.join(wished)}.",
-                hint=f"Name one of {', '.join(SEQUENCES)} for each, in order.",
-            )
-        return wished
-    plain = [re.sub(r"[^a-z0-9]", "", channel.lower()) for channel in channels]
-    if unknown := [channel for channel, key in zip(channels, plain, strict=True) if key not in _NAMES]:
-        raise ConfigError(
-            f"dataset.json calls a channel {unknown[0]!r}, which could be any sequence.",
-            hint=f"Say which of {', '.join(SEQUENCES)} each channel is, in order: {', '.join(channels)}.",
-        )
-    return tuple(_NAMES[key] for key in plain)
 
 
 def _lesion(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]:

@@ -7,14 +7,15 @@ from pathlib import Path, PurePosixPath
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.study import Modality, Source, Study
-from metseg.io.case_names import shown_name
+from metseg.io.case_names import shown_name, stem
 from metseg.io.discover import FORMATS, CaseInput, find_sources
 from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES, is_dicom, is_hidden
-from metseg.io.image_file import ImageFile
+from metseg.io.image_file import WARNING, ImageFile
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.nifti import read_nifti_image
 from metseg.io.other_formats import OTHER_SUFFIXES, read_other
 from metseg.io.prior import guided_by
+from metseg.io.sequence_names import Told, sequence_doubts, sequences_in
 from metseg.io.zip_files import unpacked
 
 
@@ -56,7 +57,7 @@ def read_study(
     study = Study(
         case=case_input.case,
         images={sequence: image.volume for sequence, image in images.items()},
-        source=_source(case_input, images, notes),
+        source=_source(case_input, images, (*notes, *_doubts(case_input, sequences, images))),
     )
     return study if case_input.prior is None else guided_by(study, case_input.prior)
 
@@ -138,8 +139,28 @@ def _read_channels(
                 images[sequences[channel]] = _read_file(file, limits, name)
             else:
                 unused.append(name)
-    notes = (f"Not used, as the model takes {len(sequences)} sequence(s): {', '.join(unused)}.",) if unused else ()
-    return images, notes
+    if not unused:
+        return images, ()
+    takes = f"The model takes {', '.join(sequences)}{' in this order' if len(sequences) > 1 else ''}"
+    return images, (f"{WARNING}{takes}, but there are {len(channels)} images; not used: {', '.join(unused)}.",)
+
+
+def _doubts(case_input: CaseInput, sequences: Sequence[str], images: Mapping[str, ImageFile]) -> tuple[str, ...]:
+    """Warnings where the name or the header of an image says that it is another sequence than it was taken for."""
+    if case_input.sequences is not None:
+        names = {name: (path.name, shown_name(path)) for name, path in case_input.sequences.items()}
+    elif is_dicom_case(case_input):
+        names = dict.fromkeys(images, ("", "The DICOM series"))
+    else:
+        numbers = case_input.numbers or range(1, len(case_input.members) + 1)
+        zipped = [(PurePosixPath(m).name, f"image {n} of the zip") for m, n in zip(case_input.members, numbers)]
+        loose = zipped or [(file.name, shown_name(file)) for file in case_input.files]
+        names = {sequences[n]: each for n, each in zip(case_input.channels or (0,), loose) if n < len(sequences)}
+    claims = {name: sequences_in(stem(names[name][0])) for name in images}
+    if len(claims) > 1 and len(set(claims.values())) == 1:  # what all have in common tells none from another
+        claims = dict.fromkeys(claims, frozenset())
+    taken = {name: Told(names[name][1], claims[name], image.described) for name, image in images.items()}
+    return tuple(WARNING + doubt for doubt in sequence_doubts(taken, sequences))
 
 
 @contextmanager
@@ -184,7 +205,7 @@ def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: L
 
     with _dicom_files(case_input, limits) as files:
         image = read_dicom(files, modality=modality, limits=limits)
-    return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom")
+    return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom", image.described)
 
 
 def _source(case_input: CaseInput, images: Mapping[str, ImageFile], notes: tuple[str, ...]) -> Source:

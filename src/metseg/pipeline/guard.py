@@ -1,6 +1,6 @@
 """Is the image what the model was trained for? A clear mismatch is refused, a doubtful one becomes a warning."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from metseg.core.errors import InputError
@@ -13,6 +13,8 @@ _FORCE_HINT: Final = "If you are sure, go on with --force-modality; the report w
 _THICK_MM: Final = 3.0
 _VERY_THICK_MM: Final = 6.5
 _SMALL_FIELD_MM: Final = 80.0
+# Ten times the 15 mL up to which radiosurgery alone was tried (JLGK0901, Yamamoto et al., Lancet Oncol 2014).
+_LARGE_BURDEN_MM3: Final = 150_000.0
 _SMALL_BRAIN_MM3: Final = 300_000.0
 
 
@@ -48,14 +50,32 @@ def check_brain(probability: ProbabilityMap) -> list[str]:
     return [f"The model recognised only {volume_mm3 / 1000:.0f} mL of brain; nothing was looked for elsewhere."]
 
 
+def check_burden(volume_mm3: float) -> list[str]:
+    """Warn of more lesion than is plausible: a model may take an unusual image for one large tumour."""
+    if volume_mm3 <= _LARGE_BURDEN_MM3:
+        return []
+    return [
+        f"Lesions add up to {volume_mm3 / 1000:.0f} mL, which is hardly plausible: the model may not understand this image."
+    ]
+
+
 def _check_sequences(study: Study, card: ModelCard) -> None:
     missing = [name for name in card.sequences if name not in study.images]
     if missing:
         raise InputError(
-            f"Study {study.case} lacks {', '.join(missing)}, which the model {card.name} needs; "
-            f"it has {', '.join(study.images)}.",
-            hint="Name each file by its sequence, for example --t1c FILE, or choose another model.",
+            f"Study {study.case} lacks {', '.join(missing)}: the model {card.name} takes {_ordered(card.sequences)}, "
+            f"but the study has {_counted(len(study.images))} ({', '.join(study.images)}).",
+            hint=f"Name each file by its sequence ({' '.join(f'--{name} FILE' for name in card.sequences)}), or number "
+            "the files of a study from _0000 in the model's order, or choose another model.",
         )
+
+
+def _ordered(sequences: Sequence[str]) -> str:
+    return f"{', '.join(sequences)} in this order" if len(sequences) > 1 else sequences[0]
+
+
+def _counted(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _refusals(study: Study, card: ModelCard) -> Iterator[str]:

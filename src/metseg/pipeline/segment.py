@@ -25,7 +25,7 @@ from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
 from metseg.lesions.known import mark_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
-from metseg.pipeline.guard import check_brain, check_modality
+from metseg.pipeline.guard import check_brain, check_burden, check_modality
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
@@ -144,7 +144,7 @@ def predict(prepared: Prepared, *, progress: Progress = no_progress) -> Predicte
     with _told_of(checked):
         probability = prepared.ready(progress)
     _check_probability(probability, checked)
-    warnings = (*checked.warnings, *check_brain(probability))
+    warnings = (*checked.warnings, *probability.warnings, *check_brain(probability))
     seconds = round(checked.timings_s.get("predict", 0.0) + perf_counter() - start, 3)
     timings = {**checked.timings_s, "predict": seconds}
     return Predicted(replace(checked, warnings=warnings, timings_s=timings), probability)
@@ -181,7 +181,7 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
         versions=library_versions(),
         options=resolved(options, engine, point, rule),
         timings_s=timings,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *check_burden(lesions.total_volume_mm3)),
     )
     return CaseResult(study, segmentation, instances, lesions, provenance, full)
 

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from metseg.core.errors import InferenceError
 from metseg.engines.mirroring import Infer
 from metseg.engines.nnunet.predictor import Fold, HostSums, How, predict_logits
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_graph import Weights, unet_graph
-from metseg.engines.openvino_network import Runtime
+from metseg.engines.openvino_network import Runtime, told_of
 
 
 class WindowNetwork:
@@ -23,27 +22,30 @@ class WindowNetwork:
         stage: which network.
         weights: of one fold.
         runtime: where it runs.
+
+    Raises:
+        OutOfMemoryError: it does not fit; the window is the plan's, so that nothing smaller can be tried.
+        InferenceError: OpenVINO cannot compile it.
+        ModelError: the weights are not of this network.
     """
 
     def __init__(self, stage: Stage, weights: Weights, runtime: Runtime) -> None:
+        self._what = f"The network of stage {stage.name}"
         graph = unet_graph(stage.network, weights, stage.window)
-        compiled = runtime.core.compile_model(graph, runtime.device, runtime.configuration)
-        self._request = compiled.create_infer_request()
+        with told_of(self._what, stage.window):
+            compiled = runtime.core.compile_model(graph, runtime.device, runtime.configuration)
+            self._request = compiled.create_infer_request()
 
     def logits(self, image: Float[np.ndarray, "channel ..."]) -> NDArray[np.float32]:
         """One pass: (channel, *window) to (output, *window).
 
         Raises:
+            OutOfMemoryError: it does not fit.
             InferenceError: it failed.
         """
-        try:
+        with told_of(self._what, image.shape[1:]):
             results = self._request.infer([np.ascontiguousarray(image[np.newaxis])])
-        except RuntimeError as error:
-            raise InferenceError(
-                f"The network failed on a window of {'×'.join(map(str, image.shape[1:]))} voxels.",
-                hint="If memory ran out, use fewer threads or a machine with more memory.",
-            ) from error
-        return np.array(results[0][0], dtype=np.float32)
+            return np.array(results[0][0], dtype=np.float32)
 
 
 class OpenVinoPredictor:

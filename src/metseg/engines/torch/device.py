@@ -7,7 +7,8 @@ from typing import Final
 
 import torch
 
-from metseg.core.errors import ConfigError, InferenceError
+from metseg.core.errors import ConfigError
+from metseg.engines.memory import OutOfMemoryError
 
 # What torch says where it has no error of its own for it: on MPS, in cuDNN and cuBLAS, in CUDA itself, on the CPU.
 _NO_MEMORY: Final = ("out of memory", "alloc_failed", "can't allocate memory", "not enough memory")
@@ -31,15 +32,17 @@ def find_device(name: str) -> torch.device:
     return torch.device(name.lower())
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether that is what an error says."""
-    return isinstance(error, torch.OutOfMemoryError) or any(part in str(error).lower() for part in _NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        part in str(error).lower() for part in _NO_MEMORY
+    )
 
 
-def no_room(device: torch.device, what: str) -> InferenceError:
+def no_room(device: torch.device, what: str) -> OutOfMemoryError:
     """The error to raise when nothing smaller is left to try; ``what`` did not fit."""
     elsewhere = "Use a machine" if device.type == "cpu" else "Use --device cpu, or a device"
-    return InferenceError(f"{what} does not fit into the memory of {device}.", hint=f"{elsewhere} with more memory.")
+    return OutOfMemoryError(f"{what} does not fit into the memory of {device}.", hint=f"{elsewhere} with more memory.")
 
 
 def free_unused(device: torch.device) -> None:

@@ -12,6 +12,7 @@ from metseg.engines.base import Mode
 from metseg.engines.bundle import Bundle
 from metseg.engines.bundle_engine import BundleEngine
 from metseg.engines.manifest import Tiling
+from metseg.engines.memory import sized
 from metseg.engines.nnunet.cascade import Predict
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.engines.skull import Infer
@@ -45,20 +46,20 @@ class TorchNetwork:
         """One pass in single precision: (channel, i, j, k) to (output, i, j, k).
 
         Raises:
-            InferenceError: memory ran out, or it gave something else than probabilities.
+            OutOfMemoryError: it does not fit.
+            InferenceError: it gave something else than probabilities.
         """
-        image = torch.from_numpy(np.array(channels[np.newaxis], dtype=np.float32))  # flipped views have no tensor
         output: NDArray[np.float32] | None = None
         try:
+            image = torch.from_numpy(np.array(channels[np.newaxis], dtype=np.float32))  # flipped views have no tensor
             with predicting(self.threads):
                 output = self._graph(image.to(self.device)).cpu().numpy()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
         if output is None:
             free_unused(self.device)
-            size = "×".join(map(str, channels.shape[1:]))
-            raise no_room(self.device, f"The network of {self.model} with {size} voxels")
+            raise no_room(self.device, f"The network of {self.model} with {sized(channels.shape[1:])} voxels")
         expected = (1, self.outputs, *channels.shape[1:])
         if output.shape != expected or not np.isfinite(output).all():
             raise InferenceError(f"The network of {self.model} gave no finite array of shape {expected}.")
