@@ -54,9 +54,8 @@ def check_burden(volume_mm3: float) -> list[str]:
     """Warn of more lesion than is plausible: a model may take an unusual image for one large tumour."""
     if volume_mm3 <= _LARGE_BURDEN_MM3:
         return []
-    return [
-        f"Lesions add up to {volume_mm3 / 1000:.0f} mL, which is hardly plausible: the model may not understand this image."
-    ]
+    found = f"Lesions add up to {volume_mm3 / 1000:.0f} mL, which is hardly plausible"
+    return [f"{found}: the model may not understand this image."]
 
 
 def _check_sequences(study: Study, card: ModelCard) -> None:
