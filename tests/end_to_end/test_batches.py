@@ -116,10 +116,10 @@ def test_each_stage_may_fail_and_stops_nobody(cases, out, monkeypatch):
             raise InputError("No.", hint="None.")
         return Engine()
 
-    def write(path, *rest, write=outputs.write_lesions_csv):
+    def write(path, *rest, write=outputs.write_lesions_csv, **more):
         if "c.partial" in str(path):
             raise MemoryError
-        write(path, *rest)
+        write(path, *rest, **more)
 
     monkeypatch.setattr(outputs, "write_lesions_csv", write)
     told = []
@@ -147,7 +147,7 @@ def test_an_interrupt_while_one_is_written_ends_the_network_of_the_next(cases, o
                 progress(0.5, 1, "network")
             return super().predict(study, progress=progress, **more)
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(outputs, "write_lesions_csv", interrupt)
