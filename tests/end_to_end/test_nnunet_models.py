@@ -229,6 +229,8 @@ def test_the_user_names_what_the_folder_does_not_say(results, tmp_path):
         import_nnunet(results, tmp_path / "a", Wishes(sequences=("t1c",), lesion=("tumour",)))
     with pytest.raises(ModelError, match="lacks the fold 4; it has 0, 1"):
         import_nnunet(results, tmp_path / "a", Wishes(folds=("4",)))
+    with pytest.raises(ConfigError, match="ours' cannot name a model"):
+        bundle_name(results, Wishes(name="../ours"))
     wishes = Wishes(name="ours", sequences=("ct",), lesion=("core", "oedema"), folds=("1",), licence="CC-BY-4.0")
     bundle = import_nnunet(results, tmp_path / bundle_name(results, wishes), wishes)
     assert (bundle.name, bundle.card.modality, bundle.card.lesion) == ("ours", "CT", (1, 2))

@@ -1,5 +1,7 @@
 """Checkpoints are read without torch, and nothing in them is run."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -145,3 +147,12 @@ def test_what_no_checkpoint_holds_is_not_written(tmp_path):
         write_torch_file(tmp_path / "a.pth", {"a": {1}})
     with pytest.raises(FileExistsError):
         write_torch_file(_write(tmp_path / "b.pth", "N."), {})
+
+
+def test_a_file_that_is_packed_is_refused(tmp_path):
+    write_torch_file(tmp_path / "a.pth", {"w": np.zeros(1000, dtype=np.float32)})
+    with zipfile.ZipFile(tmp_path / "a.pth") as whole, zipfile.ZipFile(tmp_path / "b.pth", "w") as packed:
+        for entry in whole.infolist():
+            packed.writestr(entry.filename, whole.read(entry), zipfile.ZIP_DEFLATED)
+    with pytest.raises(ModelError, match=r"b\.pth holds more than its own size of .* bytes"):
+        read_torch_file(tmp_path / "b.pth")

@@ -18,9 +18,13 @@ PointOption = Annotated[
     str | None,
     typer.Option("--operating-point", metavar="NAME|P", help="One of the model's operating points, or a probability."),
 ]
-FastOption = Annotated[bool, typer.Option("--fast", help="One pass of the network, no mirrored ones.")]
-StandardOption = Annotated[bool, typer.Option("--standard", help="Mirrored passes where they help most.")]
-ThoroughOption = Annotated[bool, typer.Option("--thorough", help="All mirrored passes: what nnU-Net does.")]
+FastOption = Annotated[bool, typer.Option("--fast", help="No mirrored passes.")]
+StandardOption = Annotated[
+    bool, typer.Option("--standard", help="Mirrored passes where there is doubt; the default of metseg's own models.")
+]
+ThoroughOption = Annotated[
+    bool, typer.Option("--thorough", help="All mirrored passes, as nnU-Net does; the default of imported models.")
+]
 MinVolumeOption = Annotated[
     float | None, typer.Option("--min-volume-mm3", metavar="V", help="Drop lesions smaller than this.")
 ]

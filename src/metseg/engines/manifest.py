@@ -16,6 +16,7 @@ from metseg.preprocess.steps import AnyStep
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "model.json"
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Sequence = Literal["t1c", "t1n", "t2f", "t2w", "ct"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Voxels = Annotated[int, Field(ge=1, le=2048)]
@@ -136,7 +137,7 @@ class BundleManifest(Options):
     """
 
     format_version: Literal[1] = FORMAT_VERSION
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
     version: Annotated[str, Field(min_length=1)]
     modality: Modality
     sequences: Annotated[tuple[Sequence, ...], Field(min_length=1)]

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from metseg.core.errors import ConfigError, ModelError
 from metseg.engines.bundle import Bundle, read_bundle, read_manifest, sha256_of, write_manifest
-from metseg.engines.manifest import MANIFEST_NAME, BundleManifest
+from metseg.engines.manifest import MANIFEST_NAME, NAME_PATTERN, BundleManifest
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_graph import unet_graph
 from metseg.io.nnunet_channels import channel_doubts, channel_sequences
@@ -144,10 +144,15 @@ def bundle_name(root: Path, wishes: Wishes | None = None) -> str:
     """What a bundle of the model in ``root`` is called, where the user did not say.
 
     Raises:
+        ConfigError: the user named it in a way that no bundle can be named.
         ModelError: no model, or several.
     """
     wishes = wishes or Wishes()
     if wishes.name:
+        if not re.fullmatch(NAME_PATTERN, wishes.name):
+            raise ConfigError(
+                f"{wishes.name!r} cannot name a model.", hint="Use up to 64 of a-z, 0-9, '.', '_' and '-'."
+            )
         return wishes.name
     folder = choose(root, find_trained(root), wishes.configuration)
     words = re.sub(r"[^a-z0-9._]+", "-", f"{folder.path.parent.name}-{folder.configuration}".lower())

@@ -56,7 +56,7 @@ def read_torch_file(path: Path, *, max_bytes: int = 8 << 30) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _Checkpoint(archive, path.name, max_bytes).load()
+            return _Checkpoint(archive, path.name, path.stat().st_size, max_bytes).load()
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror}.") from error
     except _DAMAGE as error:
@@ -69,7 +69,7 @@ def read_torch_file(path: Path, *, max_bytes: int = 8 << 30) -> Any:
 class _Checkpoint:
     """One archive while it is read."""
 
-    def __init__(self, archive: zipfile.ZipFile, name: str, max_bytes: int) -> None:
+    def __init__(self, archive: zipfile.ZipFile, name: str, size: int, max_bytes: int) -> None:
         self.archive = archive
         self.name = name
         self.entries = {entry.filename: entry for entry in archive.infolist()}
@@ -78,7 +78,12 @@ class _Checkpoint:
             raise zipfile.BadZipFile
         self.pickle = pickles[0]
         self.folder = self.pickle.removesuffix("data.pkl")
-        if sum(entry.file_size for entry in self.entries.values()) > max_bytes:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()) or self._bytes() > size:
+            raise ModelError(
+                f"{name} holds more than its own size of {size:,} bytes: torch never packs what it saves.",
+                hint="It is not as torch wrote it; save it anew, or ask where it comes from.",
+            )
+        if self._bytes() > max_bytes:
             raise ModelError(f"{name} would unpack to more than {max_bytes:,} bytes.", hint="Is it a checkpoint?")
         if self.entries[self.pickle].file_size > _LARGEST_PICKLE:
             raise ModelError(f"{name} holds {self.entries[self.pickle].file_size:,} bytes beside its tensors.")
@@ -89,6 +94,9 @@ class _Checkpoint:
 
     def load(self) -> Any:
         return _Unpickler(self).load()
+
+    def _bytes(self) -> int:
+        return sum(entry.file_size for entry in self.archive.infolist())
 
     def storage(self, kind: str, key: str, count: int) -> NDArray[Any]:
         """The numbers of one storage, read once."""

@@ -16,6 +16,7 @@ from metseg.engines.nnunet.resample import Order, Resampling, axis_weights, orde
 from metseg.engines.nnunet.stage import NnunetModel
 from metseg.preprocess.separable import apply_along
 
+_MOST_REGIONS: Final = 64  # each is a bit of a number
 _SLAB_VOXELS: Final = 4_000_000
 # From this share of a slab on, interpolating all of it is faster than picking voxels.
 _MANY: Final = 0.1
@@ -48,7 +49,7 @@ def decided_on(
         model: what the outputs mean.
     """
     axes = [_Axis(n, after, order) for n, after, order in zip(logits.shape[1:], target, orders(how, slow))]
-    if not all(axis.linear for axis in axes):
+    if not all(axis.linear for axis in axes) or (model.regions and len(logits) > _MOST_REGIONS):
         return decided(resample_image(logits, target, how, slow), model)
     coarse = _states(logits, model)
     labels = np.empty(target, dtype=np.uint8)
