@@ -1,6 +1,5 @@
 """Zips said to hold models: refused in a sentence, or unpacked to where they belong, and gone afterwards."""
 
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -18,16 +17,6 @@ FILES = (("plans.json", b"{}"), ("dataset.json", b"{}"), ("fold_0/checkpoint_fin
 NO_MODEL = "There is no trained nnU-Net model in study.zip"
 ABOUT_IMAGES = ("There is no image", "is cut off")
 OF_WHAT_IS_UNPACKED = {"zip: less declared than packed", "zip: more declared than packed", "zip: byte flipped"}
-
-
-@pytest.fixture
-def room(tmp_path, monkeypatch):
-    """A temporary folder of its own, which must be empty again in the end."""
-    folder = tmp_path / "room"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
 
 
 def look_into(path: Path, limits: Limits = MODEL_LIMITS) -> list[str]:

@@ -1,7 +1,5 @@
 """Every hostile zip is refused when it is read, writes nothing outside, and leaves nothing behind."""
 
-import tempfile
-
 import numpy as np
 import pytest
 
@@ -10,16 +8,6 @@ from metseg.core.errors import InputError
 from metseg.io.discover import find_sources
 from metseg.io.limits import Limits
 from metseg.io.read import read_study
-
-
-@pytest.fixture
-def room(tmp_path, monkeypatch):
-    """A temporary folder of its own, which must be empty again in the end."""
-    folder = tmp_path / "room"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", make_zip.REFUSED)

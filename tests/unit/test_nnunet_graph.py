@@ -28,6 +28,28 @@ FLAT = UNetArguments(
     depth=(2, 2), decoder_depth=(2,),
 )  # fmt: skip
 
+# Every engine must pass these.
+FOREIGN = pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
+        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
+        (
+            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
+            r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
+        ),
+    ],
+)
+AVERAGED = pytest.mark.parametrize(
+    ("network", "window", "shape", "mirror", "folds"),
+    [
+        (RESIDUAL, (6, 8, 8), (8, 10, 8), (0, 2), 1),
+        (PLAIN, (4, 8, 8), (6, 8, 12), (), 2),
+        (FLAT, (8, 8), (3, 8, 10), (0, 1), 1),
+    ],
+    ids=["mirrored", "two folds", "2d"],
+)
+
 
 @pytest.fixture(scope="module")
 def runtime():
@@ -95,17 +117,7 @@ def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
     np.testing.assert_allclose(found, Oracle(PLAIN, weights)(image(2, (6, 12, 8))), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
-        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
-        (
-            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
-            r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
-        ),
-    ],
-)
+@FOREIGN
 def test_weights_of_another_network_are_refused(change, message, runtime):
     weights = make_weights(PLAIN)
     change(weights)
@@ -130,15 +142,7 @@ def expected_logits(network, folds, padded, window, mirror):
     return total / weight
 
 
-@pytest.mark.parametrize(
-    ("network", "window", "shape", "mirror", "folds"),
-    [
-        (RESIDUAL, (6, 8, 8), (8, 10, 8), (0, 2), 1),
-        (PLAIN, (4, 8, 8), (6, 8, 12), (), 2),
-        (FLAT, (8, 8), (3, 8, 10), (0, 1), 1),
-    ],
-    ids=["mirrored", "two folds", "2d"],
-)
+@AVERAGED
 def test_windows_mirrorings_and_folds_are_averaged(network, window, shape, mirror, folds, runtime):
     weights = [make_weights(network, seed) for seed in range(folds)]
     stage = stage_of(network, window, mirror).model_copy(update={"weights": tuple(map(str, range(folds)))})

@@ -20,7 +20,7 @@ from metseg.engines.torch.device import find_device, is_out_of_memory, predictin
 from metseg.engines.torch.predictor import TorchPredictor  # noqa: E402
 from metseg.engines.torch.unet import build_unet  # noqa: E402
 from nnunet_oracle import Oracle, folds_of, make_weights, with_running_statistics  # noqa: E402
-from unit.test_nnunet_graph import FLAT, PLAIN, RESIDUAL, cascade, expected_logits, image, stage_of  # noqa: E402
+from unit.test_nnunet_graph import AVERAGED, FLAT, FOREIGN, PLAIN, RESIDUAL, cascade, expected_logits, image, stage_of  # noqa: E402
 
 CPU = torch.device("cpu")
 KINDS = pytest.mark.parametrize(
@@ -61,17 +61,7 @@ def test_a_network_is_that_of_openvino(network, window, batch, runtime):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
-        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
-        (
-            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
-            r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
-        ),
-    ],
-)
+@FOREIGN
 def test_weights_of_another_network_are_refused(change, message):
     weights = make_weights(PLAIN)
     change(weights)
@@ -87,15 +77,7 @@ def test_weights_of_the_same_layers_under_other_names_do_not_matter():
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 64])
-@pytest.mark.parametrize(
-    ("network", "window", "shape", "mirror", "folds"),
-    [
-        (RESIDUAL, (6, 8, 8), (8, 10, 8), (0, 2), 1),
-        (PLAIN, (4, 8, 8), (6, 8, 12), (), 2),
-        (FLAT, (8, 8), (3, 8, 10), (0, 1), 1),
-    ],
-    ids=["mirrored", "two folds", "2d"],
-)
+@AVERAGED
 def test_windows_mirrorings_and_folds_are_averaged(network, window, shape, mirror, folds, at_once):
     weights = [make_weights(network, seed) for seed in range(folds)]
     stage = stage_of(network, window, mirror).model_copy(update={"weights": tuple(map(str, range(folds)))})

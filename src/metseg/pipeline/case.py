@@ -84,22 +84,21 @@ class ReadCase:
 
 @dataclass(frozen=True, eq=False)
 class PredictedCase:
-    """A case that the engine is done with.
+    """A case that the engine is done with; what was prepared for the network is let go.
 
     Args:
-        read: the case as it was read.
+        task: what was asked for.
+        mark: of the result to be.
         predicted: what the engine gave.
+        read_s: seconds that reading took, the rest left out.
         seconds: spent on the case so far.
     """
 
-    read: ReadCase
+    task: Task
+    mark: Fingerprint
     predicted: Predicted
+    read_s: float
     seconds: float
-
-    @property
-    def task(self) -> Task:
-        """What was asked for."""
-        return self.read.task
 
 
 def run_case(
@@ -175,7 +174,7 @@ def predict_case(read: ReadCase) -> PredictedCase:
     """
     start = perf_counter()
     predicted = predict(read.prepared, progress=part_of(read.task.progress, 0.15, 0.65))
-    return PredictedCase(read, predicted, read.seconds + perf_counter() - start)
+    return PredictedCase(read.task, read.mark, predicted, read.read_s, read.seconds + perf_counter() - start)
 
 
 def write_case(case: PredictedCase) -> CaseOutcome:
@@ -194,15 +193,15 @@ def write_case(case: PredictedCase) -> CaseOutcome:
 
 def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
     """Fill ``folder`` with a whole result; returns its manifest, which is written last."""
-    read, progress = case.read, case.task.progress
+    progress = case.task.progress
     result = conclude(case.predicted, progress=part_of(progress, 0.65, 0.75))
     start = perf_counter()
     progress(0.75, 1.0, "writing the result")
     formats = case.task.options.formats
     warnings = write_outputs(result, folder, formats)
     names = [folder / name for name in file_names(formats) if (folder / name).exists()]
-    manifest = compose_manifest(result, case.task.case_input, mark=read.mark, outputs=names, warnings=warnings)
-    stages = {"read": read.read_s, **result.provenance.timings_s, "write": perf_counter() - start}
+    manifest = compose_manifest(result, case.task.case_input, mark=case.mark, outputs=names, warnings=warnings)
+    stages = {"read": case.read_s, **result.provenance.timings_s, "write": perf_counter() - start}
     manifest["timings_s"] = {stage: round(seconds, 3) for stage, seconds in stages.items()}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return manifest
