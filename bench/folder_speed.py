@@ -3,9 +3,10 @@
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python bench/folder_speed.py STUDIES [-n 20] [--rounds 3] [--model BUNDLE]
 
 ``metseg segment`` reads the next study and writes the one before while the network has a study. Here the same studies
-are done both ways, taking turns; the ratio of the times of each pair is taken, and the median of these is printed. That
-both ways give the same files but for times is checked. Leave the machine alone meanwhile: what else runs takes the very
-cores that overlapping fills.
+are done in three ways, taking turns: together; one at a time, by one process that has its model ready; and by a command
+for each, as from a loop of the shell. The ratios to the first way are taken in each round, and their medians printed.
+That all ways give the same files but for times is checked. Leave the machine alone meanwhile: what else runs takes the
+very cores that overlapping fills.
 """
 
 import argparse
@@ -14,15 +15,19 @@ import json
 import re
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metseg.config.options import SegmentOptions
 from metseg.io.discover import CaseInput, find_sources
 from metseg.pipeline.batch import run_batch
 from metseg.pipeline.models import Models
+
+METSEG = "from metseg.cli.main import app; app()"
 
 
 def seconds(batches: Sequence[Sequence[CaseInput]], out: Path, models: Models, options: SegmentOptions) -> float:
@@ -32,6 +37,15 @@ def seconds(batches: Sequence[Sequence[CaseInput]], out: Path, models: Models, o
         for outcome in run_batch(batch, out, models.of, options, force=True):
             if outcome.state != "done":
                 raise SystemExit(f"{outcome.case}: {outcome.message}")
+    return time.perf_counter() - start
+
+
+def commands(cases: Sequence[CaseInput], out: Path, model: str | None) -> float:
+    """Wall-clock seconds for a command for each study, one after the other."""
+    start = time.perf_counter()
+    for case in cases:
+        words = ["segment", *map(str, case.files), "-o", str(out), "--force", "-q"]
+        subprocess.run([sys.executable, "-c", METSEG, *words, *(["--model", model] if model else [])], check=True)  # noqa: S603  # our own
     return time.perf_counter() - start
 
 
@@ -56,25 +70,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("studies", type=Path, help="a folder of them")
     parser.add_argument("-n", type=int, default=20, help="how many of them")
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of runs")
+    parser.add_argument("--rounds", type=int, default=3, help="of all ways")
     parser.add_argument("--model", help="bundle, instead of the one that ships for the modality of each study")
     given = parser.parse_args()
     options = SegmentOptions(model=given.model)
     models, cases = Models(options), find_sources([given.studies])[: given.n]
-    ways = {"together": [cases], "one at a time": [[case] for case in cases]}
-    ratios = []
+    ways: dict[str, Callable[[Path], float]] = {
+        "together": lambda out: seconds([cases], out, models, options),
+        "one at a time": lambda out: seconds([[case] for case in cases], out, models, options),
+        "a command each": lambda out: commands(cases, out, given.model),
+    }
+    ratios: dict[str, list[float]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         seconds([cases[:1]], Path(folder) / "warm up", models, options)
         for number in range(given.rounds):
-            order = sorted(ways, reverse=bool(number % 2))  # neither way always comes first
-            times = {way: seconds(ways[way], Path(folder) / way, models, options) for way in order}
-            ratios.append(times["one at a time"] / times["together"])
-            told = ", ".join(f"{way} {times[way]:.1f} s" for way in ways)
-            print(f"{len(cases)} studies: {told}; ratio {ratios[-1]:.2f}", flush=True)
-        together, apart = (contents(Path(folder) / way) for way in ways)
-    if together != apart:
-        raise SystemExit(f"Files differ: {sorted(set(together.items()) ^ set(apart.items()))}")
-    print(f"median ratio {statistics.median(ratios):.2f}; {len(together)} files equal both ways")
+            order = sorted(ways, reverse=bool(number % 2))  # no way always comes first
+            times = {way: ways[way](Path(folder) / way) for way in order}
+            for way in ways:
+                ratios[way].append(times[way] / times["together"])
+            told = ", ".join(f"{way} {times[way]:.1f} s ({ratios[way][-1]:.2f})" for way in ways)
+            print(f"{len(cases)} studies: {told}", flush=True)
+        together, *others = (contents(Path(folder) / way) for way in ways)
+    for other in others:
+        if other != together:
+            raise SystemExit(f"Files differ: {sorted(set(together.items()) ^ set(other.items()))}")
+    print("median ratios: " + ", ".join(f"{way} {statistics.median(ratios[way]):.2f}" for way in list(ways)[1:]))
+    print(f"{len(together)} files equal in all ways")
     print(f"most memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 
 

@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ SEEN = {"max": 300.0, "mean": 40.0, "median": 38.0, "min": -50.0, "percentile_00
 ONE = {"background": 0, "mets": 1}
 THREE = {"background": 0, "core": 1, "oedema": 2, "enhancing": 3}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [1, 3], "enhancing": 3}
+Teach = Callable[[torch.nn.Module], None]
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ def models() -> Iterator[Model]:
                 (2.0, 0.9, 0.9), folds=2, mirror=False)  # fmt: skip
 
 
-def write(model: Model, results: Path, steps: int = 0) -> list[Path]:
-    """The trained folders, as nnU-Net writes them."""
+def write(model: Model, results: Path, steps: int = 0, teach: Teach | None = None) -> list[Path]:
+    """The trained folders, as nnU-Net writes them; ``teach`` trains a network, else blobs do for ``steps``."""
     plans = {
         "dataset_name": "Dataset001_Made", "plans_name": "nnUNetPlans", "configurations": model.configurations,
         "transpose_forward": list(model.transpose), "transpose_backward": np.argsort(model.transpose).tolist(),
@@ -157,7 +158,9 @@ def write(model: Model, results: Path, steps: int = 0) -> list[Path]:
                 it.network_arch_class_name, it.network_arch_init_kwargs, it.network_arch_init_kwargs_req_import,
                 channels, outputs, deep_supervision=True,
             )  # fmt: skip
-            if steps:
+            if teach is not None:
+                teach(network)
+            elif steps:
                 _train(network, model, it, outputs, steps, cascaded=number > 0)
             else:
                 _shake(network)

@@ -110,16 +110,20 @@ class Small:
     """Opens networks that take no more than so many voxels at a time; notes what each met."""
 
     def __init__(self, engine, most, error):
-        self.infer, self.most, self.error, self.met = engine._infer, most, error, []
+        self.network, self.most, self.error, self.met = engine._network, most, error, []
 
     def __call__(self, *_):
-        return self.run
+        return self
 
-    def run(self, image):
+    def infer(self, image):
         self.met.append(image.shape[1:])
         if image[0].size > self.most:
             raise self.error
-        return self.infer(image)
+        return self.network.infer(image)
+
+    def release(self):
+        self.network.release()
+        self.met.append("released")
 
 
 @pytest.fixture
@@ -146,6 +150,8 @@ def test_tiles_become_smaller_until_they_fit_and_the_result_says_so(whole, study
     found = check_engine(engine, study)
     assert found.array == pytest.approx(whole.predict(study).array, abs=1e-6)
     assert opening.met[:2] == [(40, 36, 24), (20, 20, 12)]
+    assert opening.met[-1] == "released"
+    assert opening.met[-2] != "released"
     (warning,) = found.warnings
     assert warning.startswith(
         "Memory ran out with 40×36×24 voxels at a time, so the network ran over tiles of 20×20×12"
@@ -170,14 +176,15 @@ def test_where_nothing_smaller_is_left_one_sentence_says_what_was_tried(whole, s
         "The network of tiny does not fit into the memory, not even with 12×12×12 voxels at a time; tried were "
         "40×36×24, 20×20×12, 12×12×12. Find room."
     )
-    assert len(opening.met) == 3
+    assert len(opening.met) == 4
+    assert opening.met[3] == "released"
 
 
 def test_other_failures_are_not_tried_again(whole, study):
     engine, opening = small(whole, 1, InferenceError("It is broken."))
     with pytest.raises(InferenceError, match="It is broken"):
         engine.predict(study)
-    assert len(opening.met) == 1
+    assert len(opening.met) == 2
 
 
 def test_openvinos_failures_are_told_in_the_same_way_by_all_networks(tmp_path):

@@ -24,9 +24,24 @@ FINDER = BrainFinder.model_validate(
 )
 
 
-def bright(channels):
-    """A finder that calls the bright half brain."""
-    return (channels > channels.mean() + 0.5 * (channels.max() - channels.mean())).astype(np.float32)
+class Bright:
+    """A finder that calls the bright half brain, and keeps nothing."""
+
+    def __init__(self):
+        self.released = 0
+
+    def infer(self, channels):
+        return (channels > channels.mean() + 0.5 * (channels.max() - channels.mean())).astype(np.float32)
+
+    def release(self):
+        self.released += 1
+
+
+class Blind(Bright):
+    """A finder that finds none."""
+
+    def infer(self, channels):
+        return np.zeros_like(channels)
 
 
 @pytest.fixture
@@ -46,7 +61,9 @@ def test_a_head_is_stripped_to_its_brain(distance_mm):
     head = np.select([distance < 30, distance < 48], [BRAIN, SKULL], AIR).astype(np.float32)
     other = np.where(distance < 48, 7.0, -1.0).astype(np.float32)
     study = Study("head", {"t1c": Volume(head, grid), "t2f": Volume(other, grid)})
-    stripped = SkullStripper(FINDER, "t1c", bright).strip(study)
+    finder = Bright()
+    stripped = SkullStripper(FINDER, "t1c", finder).strip(study)
+    assert finder.released == 1
     found = np.asarray(stripped.images["t1c"].array)
     assert stripped.skull_stripped is True
     assert (found[distance < 30] == BRAIN).all()
@@ -59,17 +76,19 @@ def test_a_stripped_brain_is_left_as_it_is(distance_mm):
     distance, grid = distance_mm
     brain = Volume(np.where(distance < 30, BRAIN, 0).astype(np.float32), grid)
     study = Study("brain", {"t1c": brain})
-    assert SkullStripper(FINDER, "t1c", bright).strip(study).images["t1c"] is brain
+    assert SkullStripper(FINDER, "t1c", Bright()).strip(study).images["t1c"] is brain
 
 
 def test_where_the_user_says_that_it_is_stripped_nobody_looks(distance_mm):
     distance, grid = distance_mm
     study = Study("brain", {"t1c": Volume(distance.astype(np.float32), grid)}, skull_stripped=True)
-    assert SkullStripper(FINDER, "t1c", lambda _: pytest.fail("looked")).strip(study) is study
+    finder = Bright()
+    assert SkullStripper(FINDER, "t1c", finder).strip(study) is study
+    assert finder.released == 0
 
 
 def test_an_image_without_a_brain_is_refused(distance_mm):
     distance, grid = distance_mm
     study = Study("leg", {"t1c": Volume(np.where(distance < 40, BRAIN, AIR).astype(np.float32), grid)})
     with pytest.raises(InputError, match="No brain was found in the t1c image of leg"):
-        SkullStripper(FINDER, "t1c", np.zeros_like).strip(study)
+        SkullStripper(FINDER, "t1c", Blind()).strip(study)

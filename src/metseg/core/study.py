@@ -106,4 +106,5 @@ class Study:
                 f"Study {self.case} lacks {', '.join(missing)}; it has {', '.join(self.images)}.",
                 hint="Give the missing sequence, or choose a model that does without it.",
             )
-        return np.stack([np.asarray(self.images[name].array, dtype=np.float32) for name in sequences])
+        channels = [np.asarray(self.images[name].array, dtype=np.float32) for name in sequences]
+        return channels[0][np.newaxis] if len(channels) == 1 else np.stack(channels)  # one needs no copy

@@ -17,7 +17,7 @@ from metseg.engines.bundle import Bundle
 from metseg.engines.manifest import Tiling
 from metseg.engines.memory import MORE_MEMORY, OutOfMemoryError, sized
 from metseg.engines.mirroring import mirrored_mean
-from metseg.engines.skull import Infer, SkullStripper
+from metseg.engines.skull import Network, SkullStripper
 from metseg.engines.tiling import Tile, smaller, tile_size, tiles
 from metseg.preprocess import steps
 from metseg.preprocess.extent import PadToMultiple
@@ -30,8 +30,8 @@ NETWORK_FILE: Final = "model.onnx"
 class OpenNetwork(Protocol):
     """Makes an ONNX file ready to run."""
 
-    def __call__(self, path: Path, channels: int, outputs: int) -> Infer:
-        """One pass over an image: (channel, i, j, k) to probabilities (output, i, j, k).
+    def __call__(self, path: Path, channels: int, outputs: int) -> Network:
+        """A network that gives probabilities.
 
         Args:
             path: of the file.
@@ -72,11 +72,11 @@ class BundleEngine:
         self.card: ModelCard = bundle.card
         self.tiling = bundle.manifest.tiling if tiling is None else tiling
         it = bundle.manifest
-        self._infer = open_network(bundle.path(NETWORK_FILE), len(it.sequences), len(it.outputs))
+        self._network = open_network(bundle.path(NETWORK_FILE), len(it.sequences), len(it.outputs))
         self.stripper: SkullStripper | None = None
         if it.brain_finder is not None:
-            infer = open_network(bundle.path(it.brain_finder.network), 1, 1)
-            self.stripper = SkullStripper(it.brain_finder, it.sequences[0], infer)
+            network = open_network(bundle.path(it.brain_finder.network), 1, 1)
+            self.stripper = SkullStripper(it.brain_finder, it.sequences[0], network)
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all outputs on the model's grid; nothing outside the brain is lesion.
@@ -105,7 +105,10 @@ class BundleEngine:
             known = carried_to_grid(study.prior.array, study.prior.grid, grid) != 0
 
         def run(progress: Progress) -> ProbabilityMap:
-            array, warnings = self._forward(channels, known, progress)
+            try:
+                array, warnings = self._forward(channels, known, progress)
+            finally:
+                self._network.release()
             self._mask_by_brain(array, grid)
             progress(1, 1, "network")
             return ProbabilityMap(array, grid, manifest.outputs, warnings=warnings)
@@ -157,7 +160,7 @@ class BundleEngine:
             progress((done + 0.5) / (len(parts) + 1), 1, "network")
             image = channels[(slice(None), *tile.reads)]
             mode: Mode = "thorough" if known[tile.keeps].any() else self.mode
-            part = mirrored_mean(self._infer, image, self.bundle.manifest.mirrored(mode))
+            part = mirrored_mean(self._network.infer, image, self.bundle.manifest.mirrored(mode))
             result[(slice(None), *tile.keeps)] = part[(slice(None), *tile.keeps_of_tile)]
 
     def _mask_by_brain(self, array: NDArray[np.float32], grid: Grid) -> None:

@@ -9,7 +9,7 @@ from metseg.engines.catalogue import DEFAULT_BUNDLES, find_bundle
 from metseg.engines.manifest import Tiling
 from metseg.engines.nnunet_engine import NnunetEngine
 from metseg.engines.openvino_network import OpenVinoNetwork, Runtime
-from metseg.engines.skull import Infer
+from metseg.engines.skull import Network
 
 
 class OpenVinoEngine(BundleEngine):
@@ -42,8 +42,8 @@ class OpenVinoEngine(BundleEngine):
     ) -> None:
         runtime = Runtime.on(device, threads, cache)
 
-        def network(path: Path, channels: int, outputs: int) -> Infer:
-            return OpenVinoNetwork(path, channels, outputs, runtime, bundle.name).infer
+        def network(path: Path, channels: int, outputs: int) -> Network:
+            return OpenVinoNetwork(path, channels, outputs, runtime, bundle.name)
 
         super().__init__(bundle, network, tiling, mode)
 

@@ -95,6 +95,10 @@ class OpenVinoNetwork:
             raise InferenceError(f"The network of {self.model} gave no finite array of shape {expected}.")
         return np.asarray(np.clip(output[0], 0, 1, out=output[0]))
 
+    def release(self) -> None:
+        """Let go of the memory that is kept for the next pass of the same shape."""
+        self._request = None
+
 
 @contextmanager
 def told_of(what: str, size: tuple[int, ...]) -> Iterator[None]:

@@ -1,10 +1,10 @@
 """Take the skull off: a brain finder says where the brain is, and the rest is emptied."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from metseg.core.errors import InputError
@@ -18,7 +18,24 @@ from metseg.preprocess.nearest import nearest_on_grid
 
 # Skull and scalp lie here; a share of the whole foreground would call a head stripped that was imaged from the eyes up.
 _AROUND_MM: Final = 10.0
-Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # one pass of a network
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A network that is ready to run."""
+
+    def infer(self, channels: Float[np.ndarray, "channel i j k"]) -> NDArray[np.float32]:
+        """One pass: (channel, i, j, k) to (output, i, j, k).
+
+        Raises:
+            OutOfMemoryError: it does not fit.
+            InferenceError: it failed.
+        """
+        ...
+
+    def release(self) -> None:
+        """Let go of the memory that is kept for the next pass: what follows may need it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,12 +45,12 @@ class SkullStripper:
     Args:
         finder: how the bundle wants it.
         sequence: in which the brain is looked for.
-        infer: the finder's network, (1, i, j, k) to (1, i, j, k).
+        network: the finder's, (1, i, j, k) to (1, i, j, k).
     """
 
     finder: BrainFinder
     sequence: str
-    infer: Infer
+    network: Network
 
     def brain(self, study: Study) -> NDArray[np.bool_]:
         """Where the brain is, with its margin: (i, j, k) on the study's grid.
@@ -43,7 +60,11 @@ class SkullStripper:
             InferenceError: the network failed.
         """
         channels, grid = steps.run_study(self.finder.preprocessing, study, (self.sequence,))
-        region = nearest_on_grid(brain_region(self.infer(channels)[0], grid, self.finder), grid, study.grid)
+        try:
+            probability = self.network.infer(channels)[0]
+        finally:
+            self.network.release()
+        region = nearest_on_grid(brain_region(probability, grid, self.finder), grid, study.grid)
         if not region.any():
             raise InputError(
                 f"No brain was found in the {self.sequence} image of {study.case}.",

@@ -15,7 +15,7 @@ from metseg.engines.manifest import Tiling
 from metseg.engines.memory import sized
 from metseg.engines.nnunet.cascade import Predict
 from metseg.engines.nnunet_engine import NnunetEngine
-from metseg.engines.skull import Infer
+from metseg.engines.skull import Network
 from metseg.engines.torch.device import find_device, free_unused, is_out_of_memory, no_room, predicting
 from metseg.engines.torch.onnx_graph import OnnxGraph
 from metseg.engines.torch.predictor import TorchPredictor
@@ -65,6 +65,10 @@ class TorchNetwork:
             raise InferenceError(f"The network of {self.model} gave no finite array of shape {expected}.")
         return np.asarray(np.clip(output[0], 0, 1))
 
+    def release(self) -> None:
+        """Let go of the memory that torch keeps for the next pass."""
+        free_unused(self.device)
+
 
 class TorchEngine(BundleEngine):
     """Runs a bundle of metseg's own: its ONNX networks, computed by torch.
@@ -94,10 +98,8 @@ class TorchEngine(BundleEngine):
     ) -> None:
         place = find_device(device)
 
-        def network(path: Path, channels: int, outputs: int) -> Infer:
-            return TorchNetwork(
-                path, channels, outputs, device=place, threads=threads, model=bundle.name
-            ).infer  # fmt: skip
+        def network(path: Path, channels: int, outputs: int) -> Network:
+            return TorchNetwork(path, channels, outputs, device=place, threads=threads, model=bundle.name)
 
         super().__init__(bundle, network, tiling, mode)
 
