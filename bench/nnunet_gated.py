@@ -1,6 +1,6 @@
 """What mirroring only in doubt (``--standard``) costs and saves, on an nnU-Net model trained for this.
 
-``python bench/nnunet_gated.py DATA OUT [--steps 1500] [--studies 16]`` needs torch, nnunetv2 (2.8.1 was used) and
+``python bench/nnunet_gated.py DATA OUT [--steps 1000] [--studies 16]`` needs torch, nnunetv2 (2.8.1 was used) and
 metseg in one environment; DATA holds hosts as ``metseg synthesise --hosts`` takes them. A PlainConvUNet of four stages
 is trained for N steps on scenes of 64³ (OUT keeps it; a second call uses it again) and written as nnU-Net does. Then
 each mode segments whole stripped heads of 1 mm made from hosts that the training never saw. Printed are seconds and
@@ -42,11 +42,13 @@ def teach(network: torch.nn.Module, data: Path, steps: int) -> None:
     recipe = Recipe(seed=5, patch=64, batch=2, steps=steps, rates=(Rate(over=steps, highest=1e-3),), label_share=0.6,
                     made_share=0.1, stripped=1.0, uses=4, small_share=0.2)  # fmt: skip
     loader = DataLoader(SceneDataset(read_hosts(data), recipe), batch_size=2, num_workers=1, prefetch_factor=4)
+    network.to(memory_format=torch.channels_last_3d)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     fall = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps)
     for step, (image, lesions, _) in enumerate(loader):
         truth = (lesions > 0).float()
-        logits = network((image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True))[0]
+        image = (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
+        logits = network(image.contiguous(memory_format=torch.channels_last_3d))[0]
         margin = logits[:, 1] - logits[:, 0]
         share = margin.sigmoid()
         dice = 1 - (2 * (share * truth).sum() + 1) / (share.sum() + truth.sum() + 1)
@@ -64,7 +66,7 @@ def train(data: Path, out: Path, steps: int) -> None:
     """A trained folder in OUT, unless there is one."""
     kernels, strides = [[3, 3, 3]] * 4, [[1, 1, 1], *[[2, 2, 2]] * 3]
     network = architecture("PlainConvUNet", kernels, strides, [2] * 4)
-    network["arch_kwargs"]["features_per_stage"] = [16, 32, 64, 128]
+    network["arch_kwargs"]["features_per_stage"] = [8, 16, 32, 64]
     plan = configuration([1, 1, 1], [64] * 3, network, "ZScoreNormalization", 1, masked=True)
     model = Model("gated", {"3d_fullres": plan}, ("3d_fullres",), ONE, ("T1c",), (8, 8, 8), (1.0, 1.0, 1.0))
     aside = out / "nnUNet_results.partial"
@@ -152,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--studies", type=int, default=16)
     given = parser.parse_args()
     torch.set_num_threads(2)
