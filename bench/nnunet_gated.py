@@ -47,8 +47,8 @@ def teach(network: torch.nn.Module, data: Path, steps: int) -> None:
     fall = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, steps)
     for step, (image, lesions, _) in enumerate(loader):
         truth = (lesions > 0).float()
-        image = (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
-        logits = network(image.contiguous(memory_format=torch.channels_last_3d))[0]
+        normal = (image - image.mean((2, 3, 4), keepdim=True)) / image.std((2, 3, 4), keepdim=True)
+        logits = network(normal.contiguous(memory_format=torch.channels_last_3d))[0]
         margin = logits[:, 1] - logits[:, 0]
         share = margin.sigmoid()
         dice = 1 - (2 * (share * truth).sum() + 1) / (share.sum() + truth.sum() + 1)

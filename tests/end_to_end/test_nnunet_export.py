@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from end_to_end.test_nnunet_models import NETWORK, metseg, put
-from metseg.core.errors import ModelError
+from metseg.core.errors import InputError, ModelError
+from metseg.io import nnunet_export
 from metseg.io.nnunet_export import export_nnunet
 from metseg.io.nnunet_import import Wishes, import_nnunet
 from metseg.io.nnunet_stamp import STAMP
@@ -123,6 +127,114 @@ def test_of_a_cascade_all_stages_are_written_or_none(results, tmp_path):
     with pytest.raises(ModelError, match="3d_cascade_fullres is there already"):
         export_nnunet(bundle, tmp_path / "back")
     assert list(contents(tmp_path / "back").values()) == [b"{}"]
+
+
+@pytest.fixture
+def cascade(results, tmp_path):
+    put(results, "3d_lowres", folds=1)
+    put(results, "3d_cascade_fullres", LAST, folds=1)
+    return import_nnunet(results, tmp_path / "mets")
+
+
+def failing_rename(monkeypatch, at):
+    """Renames of what is complete, of which the one number ``at`` fails; gives their names."""
+    rename, named = Path.rename, []
+
+    def failing(self, to):
+        if ".partial-" in str(self) and ".partial-" not in str(to):
+            named.append(to.name)
+            if len(named) == at:
+                raise OSError(28, "No space left on device")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    return named
+
+
+def test_a_cascade_gets_its_name_at_once_in_a_new_place(cascade, tmp_path, monkeypatch):
+    out = tmp_path / "back"
+    with monkeypatch.context() as patched:
+        assert failing_rename(patched, 1) == []
+        with pytest.raises(InputError, match="No space left"):
+            export_nnunet(cascade, out)
+    assert list(out.iterdir()) == []
+    named = failing_rename(monkeypatch, 0)
+    folders = export_nnunet(cascade, out)
+    assert named == ["Dataset007_Mets"]
+    assert all((folder / "fold_0" / "checkpoint_final.pth").is_file() for folder in folders)
+    assert len(contents(out)) == 6
+
+
+def test_where_others_are_a_stage_that_fails_takes_the_first_with_it(cascade, tmp_path, monkeypatch):
+    place = tmp_path / "back" / "Dataset007_Mets"
+    place.mkdir(parents=True)
+    (place / "notes.txt").write_text("mine")
+    with monkeypatch.context() as patched:
+        named = failing_rename(patched, 2)
+        with pytest.raises(InputError, match="No space left"):
+            export_nnunet(cascade, place.parent)
+    assert named == [f"nnUNetTrainer__nnUNetPlans__{name}" for name in ("3d_lowres", "3d_cascade_fullres")]
+    assert contents(place.parent) == {"Dataset007_Mets/notes.txt": b"mine"}
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+    folders = export_nnunet(cascade, place.parent)
+    assert sorted(path.name for path in place.iterdir()) == sorted(["notes.txt", *(each.name for each in folders)])
+    shutil.rmtree(folders[1])  # as a kill between the two leaves it
+    first = contents(folders[0])
+    assert export_nnunet(cascade, place.parent) == folders
+    assert (contents(folders[0]), len(contents(place))) == (first, 7)
+
+
+def test_exports_of_two_models_of_one_data_set_at_once_both_stay(results, tmp_path, monkeypatch):
+    put(results, folds=1)
+    put(results, "3d_lowres", folds=1, seed=5)
+    fine, coarse = (
+        import_nnunet(results, tmp_path / name, Wishes(configuration=name)) for name in ("3d_fullres", "3d_lowres")
+    )
+    alone = nnunet_export.alone_in
+
+    exporting = "import sys; from metseg.cli.main import app; app(sys.argv[1:])"
+
+    def overtaken(out):
+        command = [sys.executable, "-c", exporting, "models", "export", str(coarse.folder), "-o", str(out)]
+        subprocess.run(command, check=True, capture_output=True)
+        return alone(out)
+
+    monkeypatch.setattr(nnunet_export, "alone_in", overtaken)
+    export_nnunet(fine, tmp_path / "back")
+    names = {path.name for path in (tmp_path / "back" / "Dataset007_Mets").iterdir()}
+    assert names == {f"nnUNetTrainer__nnUNetPlans__{name}" for name in ("3d_fullres", "3d_lowres")}
+    assert len(contents(tmp_path / "back")) == 6
+    assert [path.name for path in (tmp_path / "back").iterdir()] == ["Dataset007_Mets"]
+
+
+def test_what_appears_meanwhile_is_not_replaced(cascade, tmp_path, monkeypatch):
+    """As a training that does not ask for our lock may write there."""
+    place, write = tmp_path / "back" / "Dataset007_Mets", nnunet_export.publish_new
+    place.mkdir(parents=True)
+
+    def overtaken(partial, target):
+        if "cascade" in target.name:
+            (target / "fold_0").mkdir(parents=True)
+            (target / "fold_0" / "checkpoint_best.pth").write_text("mine")
+        write(partial, target)
+
+    monkeypatch.setattr(nnunet_export, "publish_new", overtaken)
+    with pytest.raises(InputError, match="not empty"):
+        export_nnunet(cascade, place.parent)
+    assert list(contents(place).values()) == [b"mine"]
+    assert len(list(place.iterdir())) == 1
+
+
+def test_what_a_killed_export_left_is_no_model_and_goes_with_the_next(cascade, results, tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left = results / f".Dataset007_Mets.partial-{process.pid}"
+    shutil.copytree(results / "Dataset007_Mets", left)
+    assert import_nnunet(results, tmp_path / "mets").sha256 == cascade.sha256  # one model, not two
+    beside = tmp_path / "back" / left.name
+    shutil.copytree(left, beside)
+    export_nnunet(cascade, beside.parent)
+    assert [path.name for path in beside.parent.iterdir()] == ["Dataset007_Mets"]
 
 
 def test_only_what_came_of_nnunet_goes_back(results, tmp_path):

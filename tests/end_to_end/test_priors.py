@@ -66,11 +66,53 @@ def test_the_manifest_has_a_hash_and_a_count_and_no_path(scan, out, engine, mask
         assert [row["known"] for row in csv.DictReader(file)] == ["1", "0"]
 
 
+def test_known_lesions_that_are_not_found_again_are_listed_everywhere(scan, out, engine, tmp_path):
+    """One in a lesion of the phantom, one where there is nothing even for the eased threshold, one beyond the image."""
+    whole, grid = make_grid().crop((0, 0, -6), (44, 50, 46)), make_grid()
+    seen, empty, far = (
+        np.round(whole.to_index(place)).astype(int) for place in (KNOWN, (-66, 60, 40), grid.to_world((20, 20, -3)))
+    )
+    array = np.zeros(whole.shape, dtype=np.uint8)
+    for (i, j, k), reach in ((seen, 2), (empty, 1)):
+        array[i - reach : i + reach + 1, j, k] = 1
+    array[tuple(far)] = 1
+    mask = tmp_path / "mask.nii.gz"
+    write_nifti(mask, LabelMap(array, whole))
+    folder = guided(
+        scan, out, engine, mask, SegmentOptions(engine="threshold", formats="nifti,json,csv,html,png")
+    ).folder
+    voxel_mm3, rounded = (
+        whole.voxel_volume_mm3,
+        [[round(x, 4) for x in whole.to_world(at).tolist()] for at in (empty, far)],
+    )
+    told = {
+        "n": 3,
+        "n_found_again": 1,
+        "not_found_again": [{"id": 2, "volume_mm3": round(3 * voxel_mm3, 4), "centre_mm": rounded[0]}],
+        "outside_image": [
+            {"id": 3, "volume_mm3": round(voxel_mm3, 4), "centre_mm": rounded[1], "share_inside": 0.0},
+        ],
+    }
+    summary = json.loads((folder / "lesions.json").read_text())["known"]
+    assert summary == manifest_of(folder)["lesions"]["known"]
+    for kind in ("not_found_again", "outside_image"):
+        for found, expected in zip(summary[kind], told[kind], strict=True):
+            assert found.pop("centre_mm") == pytest.approx(expected.pop("centre_mm"), abs=1e-3)
+            assert found == expected
+    assert (summary["n"], summary["n_found_again"]) == (3, 1)
+    assert manifest_of(folder)["input"]["prior"]["known_lesions"] == 2  # that reach the image
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Found again: 1 of 3. Not found again: 1 (number 2)." in page
+    assert "Wholly or partly outside the image, and not judged: 1 (number 3)." in page
+    assert "Known lesions without a match" in page
+
+
 def test_without_a_prior_nothing_speaks_of_one(scan, out, engine):
     folder = guided(scan, out, engine, None, SegmentOptions(engine="threshold", formats="nifti,json,csv,html")).folder
     assert "prior" not in manifest_of(folder)["input"]
     for name in ("lesions.json", "lesions.csv"):
         assert "known" not in (folder / name).read_text()
+    assert "known" not in manifest_of(folder)["lesions"]
     assert "Guided" not in (folder / "report.html").read_text(encoding="utf-8")
 
 

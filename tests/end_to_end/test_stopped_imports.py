@@ -1,17 +1,20 @@
 """Imports of models that are killed, or that run at the same time, leave whole bundles and nothing else."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
 
+from end_to_end.test_nnunet_export import zipped
 from end_to_end.test_nnunet_models import NETWORK, put
 from metseg.core.errors import ModelError
 from metseg.engines.bundle import read_bundle
-from metseg.io.nnunet_import import Wishes, import_nnunet
+from metseg.io.nnunet_import import Wishes, import_model, import_nnunet
 from nnunet_oracle import make_weights
 from torch_files import save
 
@@ -31,9 +34,9 @@ def wait():
         time.sleep(0.05)
 
 def wait_before(called):
-    def waiting(*arguments):
+    def waiting(*arguments, **more):
         wait()
-        return called(*arguments)
+        return called(*arguments, **more)
     return waiting
 
 def wait_between(self, to):
@@ -49,18 +52,23 @@ if where == "written":  # the lock is asked for twice; the second time all is wr
     locks = iter((nnunet_import.alone_in, wait_before(nnunet_import.alone_in)))
     nnunet_import.alone_in = lambda folder: next(locks)(folder)
 Path.rename = wait_between
-print(nnunet_import.import_nnunet(Path(source), Path(target), replace=True).sha256)
+if where == "unpacked":
+    nnunet_import.import_nnunet = wait_before(nnunet_import.import_nnunet)
+wishes = nnunet_import.Wishes(name=Path(target).name)
+print(nnunet_import.import_model(Path(source), Path(target).parent, wishes, replace=True).sha256)
 """
 
 
 def start(tmp_path, results, where, number=0):
-    """A process that imports and has come to ``where``."""
+    """A process that imports and has come to ``where``; its temporary folder is ``tmp_path``'s own."""
+    (tmp_path / "room").mkdir(exist_ok=True)
+    room = {**os.environ, "TMPDIR": str(tmp_path / "room")}
     script, flag = tmp_path / "importing.py", tmp_path / f"waiting-{number}"
     script.write_text(IMPORTING)
     target, go_on = tmp_path / "models" / "mets", tmp_path / "go on"
     arguments = [str(each) for each in (results, target, where, flag, go_on)]
     process = subprocess.Popen(
-        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=room
     )
     deadline = time.monotonic() + 200
     while not flag.exists():
@@ -133,3 +141,22 @@ def test_two_imports_at_once_both_succeed(results, tmp_path, replacing):
     assert left(tmp_path) == ["mets"]
     kept = json.loads((target / "nnunet" / "source.json").read_text())
     assert set(kept["stages"]) == {"3d_fullres"}
+
+
+def test_what_was_unpacked_for_an_import_that_was_killed_goes_and_for_a_live_one_stays(results, tmp_path, monkeypatch):
+    path = zipped(results, tmp_path / "models.zip")
+    killed, alive = (start(tmp_path, path, "unpacked", number) for number in range(2))
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    room = tmp_path / "room"
+    assert sorted(int(folder.name.split("-")[1]) for folder in room.iterdir()) == sorted([killed.pid, alive.pid])
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    bundle = import_model(path, tmp_path / "models", Wishes(name="mets"))
+    (folder,) = room.iterdir()
+    assert folder.name.startswith(f"metseg-{alive.pid}-")
+    assert len(list(folder.rglob("checkpoint_final.pth"))) == 1
+    (tmp_path / "go on").touch()
+    out, err = alive.communicate()
+    assert (alive.returncode, out.strip()) == (0, bundle.sha256), err
+    assert list(room.iterdir()) == []
+    assert left(tmp_path) == ["mets"]

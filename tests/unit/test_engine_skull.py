@@ -62,10 +62,10 @@ def test_a_head_is_stripped_to_its_brain(distance_mm):
     other = np.where(distance < 48, 7.0, -1.0).astype(np.float32)
     study = Study("head", {"t1c": Volume(head, grid), "t2f": Volume(other, grid)})
     finder = Bright()
-    stripped = SkullStripper(FINDER, "t1c", finder).strip(study)
+    stripped, before = SkullStripper(FINDER, "t1c", finder).strip(study)
     assert finder.released == 1
     found = np.asarray(stripped.images["t1c"].array)
-    assert stripped.skull_stripped is True
+    assert (stripped.skull_stripped, before) == (True, False)
     assert (found[distance < 30] == BRAIN).all()
     assert (found[distance > 30 + 6] == AIR).all()  # the margin, along a diagonal, and half a voxel of each grid
     assert (np.asarray(stripped.images["t2f"].array)[distance > 36] == -1).all()
@@ -76,14 +76,16 @@ def test_a_stripped_brain_is_left_as_it_is(distance_mm):
     distance, grid = distance_mm
     brain = Volume(np.where(distance < 30, BRAIN, 0).astype(np.float32), grid)
     study = Study("brain", {"t1c": brain})
-    assert SkullStripper(FINDER, "t1c", Bright()).strip(study).images["t1c"] is brain
+    found, before = SkullStripper(FINDER, "t1c", Bright()).strip(study)
+    assert found.images["t1c"] is brain
+    assert before is True
 
 
 def test_where_the_user_says_that_it_is_stripped_nobody_looks(distance_mm):
     distance, grid = distance_mm
     study = Study("brain", {"t1c": Volume(distance.astype(np.float32), grid)}, skull_stripped=True)
     finder = Bright()
-    assert SkullStripper(FINDER, "t1c", finder).strip(study) is study
+    assert SkullStripper(FINDER, "t1c", finder).strip(study) == (study, True)
     assert finder.released == 0
 
 

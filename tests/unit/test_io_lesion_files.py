@@ -6,7 +6,7 @@ import json
 import pytest
 
 from metseg.core.errors import MetsegError
-from metseg.core.lesion import Lesion, LesionTable
+from metseg.core.lesion import KnownLesion, Lesion, LesionTable
 from metseg.io.atomic import atomic_writer, write_text
 from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 
@@ -32,6 +32,30 @@ def test_json_holds_every_measure(tmp_path):
     }  # fmt: skip
     assert content["lesions"][1]["confidence"] is None
     assert set(content["units"]) == set(content["lesions"][0]) - {"id"}
+
+
+def test_json_sums_up_what_became_of_known_lesions(tmp_path):
+    known = [
+        KnownLesion(1, 905.12345, (-12.5, 30.0, -0.00001), 1.0, 1, found=True),
+        KnownLesion(2, 80.0, (1.23456, 2.0, 3.0), 1.0, 2, found=False),
+        KnownLesion(3, 33.0, (0.0, 5.0, 6.0), 1 / 3, 3, found=True),  # found, though it is cut by the edge
+        KnownLesion(4, 8.0, (4.0, 5.0, 60.0), 1 / 3, 4, found=False),
+        KnownLesion(5, 4.0, (4.0, 5.0, 90.0), 0.0, 0, found=False),
+    ]
+    write_lesions_json(tmp_path / "lesions.json", TABLE, "c", known=known)
+    content = json.loads((tmp_path / "lesions.json").read_text())
+    assert content["known"] == {
+        "n": 5,
+        "n_found_again": 2,
+        "not_found_again": [{"id": 2, "volume_mm3": 80.0, "centre_mm": [1.2346, 2.0, 3.0]}],
+        "outside_image": [
+            {"id": 4, "volume_mm3": 8.0, "centre_mm": [4.0, 5.0, 60.0], "share_inside": 0.3333},
+            {"id": 5, "volume_mm3": 4.0, "centre_mm": [4.0, 5.0, 90.0], "share_inside": 0.0},
+        ],
+    }
+    assert {"known", "share_inside"} <= set(content["units"])
+    write_lesions_json(tmp_path / "lesions.json", TABLE, "c")
+    assert "known" not in (tmp_path / "lesions.json").read_text()
 
 
 def test_csv_holds_the_same_as_numbers(tmp_path):

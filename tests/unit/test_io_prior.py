@@ -97,6 +97,11 @@ def test_a_mask_on_another_grid_lands_where_it_is_in_the_world(study, tmp_path):
     assert here.mean(axis=0) == pytest.approx(centre, abs=0.5)
     assert len(here) * study.grid.voxel_volume_mm3 == pytest.approx(4 / 3 * np.pi * 6**3, rel=0.15)
     assert np.argwhere(guided.prior.array == 2).tolist() == [[16, 19, 12]]  # one voxel, and not lost
+    first, second = guided.known
+    assert first.volume_mm3 == pytest.approx((array > 0).sum() * 0.9 * 1.1 * 3 - second.volume_mm3)
+    assert first.centre_mm == pytest.approx(centre, abs=0.3)
+    assert (second.id, second.volume_mm3, second.share_inside) == (2, pytest.approx(0.9 * 1.1 * 3), 1)
+    assert second.centre_mm == pytest.approx(study.grid.to_world((16, 19, 12)), abs=1.6)  # half a voxel's diagonal
 
 
 @pytest.mark.parametrize(("inside", "refused"), [(9, True), (10, False), (11, False)])
@@ -112,6 +117,16 @@ def test_a_mask_that_lies_mostly_outside_is_not_registered(study, tmp_path, insi
             guided_by(study, path)
     else:
         assert (guided_by(study, path).prior.array > 0).sum() == inside
+
+
+def test_what_lies_outside_is_known_all_the_same(study, tmp_path):
+    far = study.grid.crop((0, 0, -10), (20, 24, 28))
+    array = np.zeros(far.shape, dtype=np.uint8)
+    array[5:9, 6:9, 15:19], array[12, 4, 8:12], array[3, 20, 2] = 1, 1, 1
+    guided = guided_by(study, save(tmp_path / "m.nii.gz", array, far.affine))
+    assert [(one.id, one.share_inside, one.value) for one in guided.known] == [(1, 1, 1), (2, 0.5, 2), (3, 0, 0)]
+    assert guided.known[2].centre_mm == pytest.approx(far.to_world((3, 20, 2)), abs=1e-4)
+    assert guided.known[2].volume_mm3 == pytest.approx(1.5 * 1.2 * 2.6)
 
 
 def test_an_empty_mask_is_a_warning_and_no_prior(study, tmp_path):

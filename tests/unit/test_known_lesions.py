@@ -10,7 +10,7 @@ from metseg.core.lesion import LesionTable
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap
 from metseg.engines.nnunet.resample import resample_mask
-from metseg.lesions.known import count_known, mark_known, near_known
+from metseg.lesions.known import count_known, match_known, measure_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.preprocess.nearest import carried_to_grid, nearest_on_grid
 
@@ -82,12 +82,68 @@ def test_lesions_that_share_a_corner_with_a_known_one_are_known(oblique_grid):
     found, lesions = measure_lesions(LabelMap(instances, oblique_grid))
     known = np.zeros_like(instances)
     known[4, 4, 4], known[9, 9, 6] = 1, 2  # a corner of the first; two slices beyond the second
-    marked = mark_known(found, lesions, LabelMap(known, oblique_grid))
+    prior = LabelMap(known, oblique_grid)
+    marked, matched = match_known(found, lesions, prior, measure_known(prior, prior))
     assert [lesion.known for lesion in marked] == [True, False, False]
     assert [lesion.known for lesion in lesions] == [None] * 3
-    assert mark_known(found, LesionTable(), LabelMap(known, oblique_grid)) == LesionTable()
+    assert [(one.id, one.found, one.status) for one in matched] == [(1, True, "found"), (2, False, "not found")]
+    nothing, unmatched = match_known(found, LesionTable(), prior, matched)
+    assert (nothing, [one.found for one in unmatched]) == (LesionTable(), [False, False])
     assert count_known(LabelMap(known, oblique_grid)) == 2
     assert count_known(LabelMap(np.zeros_like(known), oblique_grid)) == 0
+
+
+def test_known_lesions_are_measured_on_their_own_grid():
+    own, study = tilted((40, 36, 30), (0.7, 0.8, 1.1)), tilted((14, 16, 9), (3.1, 2.9, 4.2), (-3, 8, 5), (6, -19, -8))
+    array = np.zeros(own.shape, dtype=np.uint32)
+    array[10:14, 20:23, 15:17], array[30, 5, 9] = 1, 2
+    array[0:2, 0:2, 0:2] = 3  # its voxels lie where the study has none
+    mask = LabelMap(array, own)
+    prior = LabelMap(carried_to_grid(array, own, study), study)
+    found = measure_known(mask, prior)
+    assert [one.id for one in found] == [1, 2, 3]
+    assert [one.volume_mm3 for one in found] == pytest.approx([24 * 0.616, 0.616, 8 * 0.616])
+    for one, centre in zip(found, ((11.5, 21, 15.5), (30, 5, 9), (0.5, 0.5, 0.5)), strict=True):
+        assert one.centre_mm == pytest.approx(own.to_world(centre))
+    for one in found:
+        places = np.round(study.to_index(own.to_world(np.argwhere(array == one.id))))
+        assert one.share_inside == ((places >= 0) & (places < study.shape)).all(axis=1).mean()
+        assert (one.value, one.found) == (one.id if one.share_inside else 0, None)
+    assert [one.share_inside for one in found] == [1, 1, 0]
+    _, matched = match_known(prior, LesionTable(), prior, found)
+    assert [one.status for one in matched] == ["not found", "not found", "outside"]
+
+
+def test_a_known_lesion_that_is_cut_by_the_edge_is_outside_unless_it_is_found(oblique_grid):
+    far = oblique_grid.crop((0, -4, 0), (oblique_grid.shape[0], oblique_grid.shape[1] + 4, oblique_grid.shape[2]))
+    array = np.zeros(far.shape, dtype=np.uint32)
+    array[2:4, 1:5, 3], array[2:4, 9, 3] = 1, 2  # of the first, a quarter lies inside
+    prior = LabelMap(carried_to_grid(array, far, oblique_grid), oblique_grid)
+    known = measure_known(LabelMap(array, far), prior)
+    assert [one.share_inside for one in known] == [0.25, 1]
+    seen = np.zeros(oblique_grid.shape, dtype=np.uint8)
+    seen[2, 0, 3] = 1
+    table = measure_lesions(LabelMap(seen, oblique_grid))
+    assert [one.status for one in match_known(*table, prior, known)[1]] == ["found", "not found"]
+    assert [one.status for one in match_known(table[0], LesionTable(), prior, known)[1]] == ["outside", "not found"]
+
+
+def test_a_known_lesion_under_another_on_a_coarser_grid_shares_its_fate():
+    fine = tilted((8, 8, 20), (1.0, 1.2, 1.0))
+    affine = fine.affine.copy()
+    affine[:3, 2] *= 5
+    affine[:3, 3] = fine.to_world((0, 0, 2))
+    coarse = Grid((8, 8, 4), affine)
+    array = np.zeros(fine.shape, dtype=np.uint32)
+    array[2:5, 2:5, 5:8], array[3, 3, 9], array[6, 6, 17] = 1, 2, 3  # 1 and 2 fall into one thick slice
+    prior = LabelMap(carried_to_grid(array, fine, coarse), coarse)
+    assert count_known(prior) == 2
+    known = measure_known(LabelMap(array, fine), prior)
+    assert [(one.share_inside, one.value) for one in known] == [(1, 1), (1, 1), (1, 3)]
+    seen = np.zeros(coarse.shape, dtype=np.uint8)
+    seen[3, 3, 1] = 1
+    _, matched = match_known(*measure_lesions(LabelMap(seen, coarse)), prior, known)
+    assert [one.found for one in matched] == [True, True, False]
 
 
 def test_some_lesions_may_be_less_sure_than_others(oblique_grid):

@@ -104,10 +104,44 @@ def test_a_checkpoint_holds_each_weight_once(tmp_path):
     assert (found.trainer, found.configuration, found.mirror_axes) == ("nnUNetTrainer", "3d_fullres", (0, 1, 2))
 
 
-@pytest.mark.parametrize("content", [{}, {"network_weights": 3}, {"network_weights": {"a": "b"}}, (1, 2)])
-def test_what_is_no_checkpoint_of_nnunet_is_refused(tmp_path, content):
-    with pytest.raises(ModelError, match=r"fold_0/checkpoint_final.pth is no checkpoint of nnU-Net"):
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_a_network_that_torch_wrapped_has_the_names_of_the_bare_one(tmp_path, prefix):
+    other = 3 * WEIGHT
+    weights = {f"{prefix}{name}": w for name, w in CONTENT["network_weights"].items()}
+    weights[f"{prefix}decoder.module.b"] = other  # further in, it is a name as any other
+    content = {**CONTENT, "network_weights": weights}
+    found = read_checkpoint(save(tmp_path / "fold_0" / "checkpoint_final.pth", content)).weights
+    assert list(found) == ["encoder.a", "decoder.module.b"]
+    np.testing.assert_array_equal(found["encoder.a"], WEIGHT)
+    np.testing.assert_array_equal(found["decoder.module.b"], other)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({}, "it has no key network_weights, nor any other."),
+        ({"network_weights": 3}, "what it has under the key network_weights are no weights by name."),
+        ({"network_weights": {"a": "b"}}, "what it has under the key network_weights are no weights by name."),
+        ((1, 2), "it holds a tuple, no keys with values."),
+        ({"epoch": 7, "state_dict": {"a": WEIGHT}}, "it has no key network_weights, but 'epoch', 'state_dict'."),
+        ({"model": {"a": WEIGHT}, "bad\n\x1b[2J": 1}, "it has no key network_weights, but 'model', 'bad\\n\\x1b[2J'."),
+        (
+            {f"k{n}": WEIGHT for n in range(10)},
+            "it has no key network_weights, but 'k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7' and 2 more.",
+        ),
+    ],
+)
+def test_what_is_no_checkpoint_of_nnunet_is_refused_by_the_keys_it_has(tmp_path, content, says):
+    with pytest.raises(ModelError) as refusal:
         read_checkpoint(save(tmp_path / "fold_0" / "checkpoint_final.pth", content))
+    assert refusal.value.message == f"fold_0/checkpoint_final.pth is no checkpoint of nnU-Net: {says}"
+    assert "under the key network_weights" in refusal.value.hint
+
+
+def test_folders_that_are_hidden_hold_no_models(results):
+    put(results / "Dataset001_Mets")
+    put(results / ".Dataset001_Mets.partial-7")
+    assert [found.path.parent.name for found in find_trained(results)] == ["Dataset001_Mets"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The main job with engines that behave, and with engines that do not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import ConfigError, InferenceError
 from metseg.core.grid import Grid
-from metseg.core.volume import ProbabilityMap
+from metseg.core.volume import LabelMap, ProbabilityMap
 from metseg.engines.base import OperatingPoint
 from metseg.engines.threshold_engine import CARD, ThresholdEngine
 from metseg.pipeline.segment import segment
@@ -83,6 +84,29 @@ def test_provenance_says_how(phantom):
     assert made.options["threshold"] == 0.5
     assert made.options["operating_point"] == "default"
     json.dumps(made.options)
+
+
+@pytest.mark.parametrize(
+    ("known", "found", "told"), [(None, None, None), (None, False, False), (None, True, True), (True, False, True)]
+)
+def test_the_result_knows_what_the_engine_found_of_the_skull(phantom, known, found, told):
+    class Looking(Given):
+        def predict(self, study, *, progress=None):
+            return replace(super().predict(study, progress=progress), skull_stripped=found)
+
+    study = replace(phantom.study, skull_stripped=known)
+    assert segment(study, Looking(), SegmentOptions()).study.skull_stripped is told
+
+
+def test_a_prior_that_nobody_measured_tells_of_its_lesions_too(phantom):
+    array = np.zeros(phantom.study.grid.shape, dtype=np.uint8)
+    array[21:25, 22:24, 21], array[5, 6, 7] = 1, 2
+    study = replace(phantom.study, prior=LabelMap(array, phantom.study.grid))
+    found, missed = segment(study, Given(), SegmentOptions()).known
+    assert (found.status, missed.status) == ("found", "not found")
+    assert missed.centre_mm == pytest.approx(study.grid.to_world((5, 6, 7)))
+    assert found.volume_mm3 == pytest.approx(8 * 2.0 * 2.2 * 2.6)
+    assert segment(phantom.study, Given(), SegmentOptions()).known == ()
 
 
 @pytest.mark.parametrize(("most", "warned"), [(slice(4, 8), False), (slice(4, 40), True)])

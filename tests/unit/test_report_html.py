@@ -1,6 +1,7 @@
 """The report: whole, inert, and with the right numbers."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 
 from metseg.core.errors import ConfigError
 from metseg.core.grid import Grid
+from metseg.core.lesion import KnownLesion
 from metseg.core.study import Source
+from metseg.core.volume import LabelMap
 from metseg.report.html import render_report
 from metseg.report.pictures import draw_pictures
 from results import make_result
@@ -95,6 +98,43 @@ def test_it_tells_how_it_was_made(three):
     assert "Lesions below 3 mm are missed." in words
     assert "min_volume_mm3 not set" in words
     assert "The scan may be skull-stripped." in words
+
+
+@pytest.mark.parametrize("boxes", [BOXES, ()])
+def test_known_lesions_without_a_match_have_a_table(boxes):
+    known = (
+        KnownLesion(1, 905.0, (-24.0, 2.0, 20.0), 1.0, 1, found=True),
+        KnownLesion(2, 33.25, (26.0, 44.0, -17.5), 1.0, 2, found=False),
+        KnownLesion(3, 8.0, (2.0, 4.0, -64.0), 0.5, 3, found=False),
+    )
+    result = make_result(GRID, boxes)
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[13, 11, 8] = 2
+    study = replace(result.study, prior=LabelMap(array, GRID))
+    page = Page(render_report(replace(result, study=study, known=known)))
+    rows = [[" ".join(cell.split()) for cell in row] for row in page.cells if len(row) == 5]
+    # The head's middle is at 2, 4, 12.5 mm.
+    assert rows == [
+        ["Known lesion", "Status", "Volume mm³", "Place", "Centre, mm"],
+        ["2", "not found again", "33.2", "24 mm right, 40 mm anterior, 30 mm inferior", "+26.0, +44.0, -17.5"],
+        ["3", "50 % inside the image: not judged", "8.0", "near the midline, 76 mm inferior", "+2.0, +4.0, -64.0"],
+    ]
+    assert "Found again: 1 of 3. Not found again: 1 (number 2)." in page.words
+    assert "It can be there all the same: look at its place." in page.words
+    assert page.words.count("Sides are told roughly") == 1
+    assert "gone" not in page.words
+    matched = Page(render_report(replace(result, study=study, known=known[:1])))
+    assert "Found again: 1 of 1." in matched.words
+    assert "without a match" not in matched.words
+
+
+@pytest.mark.parametrize(("stripped", "told"), [(None, []), (True, ["removed"]), (False, ["present"])])
+def test_the_skull_is_told_of_where_somebody_looked(stripped, told):
+    result = make_result(GRID, BOXES)
+    page = Page(render_report(replace(result, study=replace(result.study, skull_stripped=stripped))))
+    assert [row[1] for row in page.cells if row[0] == "Skull"] == told
+    assert [row[1] for row in page.cells if row[0] == "Space"] == ["native"]
+    assert "unknown" not in page.words
 
 
 @pytest.mark.parametrize("mode", ["screen", "print"])

@@ -1,5 +1,6 @@
 """Preview and key images: the right slices, the right colours in the right places."""
 
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -8,6 +9,8 @@ from PIL import Image
 
 from conftest import oblique_affine
 from metseg.core.grid import Grid
+from metseg.core.lesion import KnownLesion
+from metseg.core.volume import LabelMap
 from metseg.report.contrast import Window, head_box
 from metseg.report.montage import choose_slices, draw_montage
 from metseg.report.panel import Field, paint
@@ -154,6 +157,19 @@ def test_preview_grows_by_a_row_a_lesion_up_to_twenty(count, rows):
     picture = decoded(render_preview(make_result(LPS, many(LPS, count))))
     assert picture.shape[1] == none.shape[1] == 1484
     assert picture.shape[0] - none.shape[0] == pytest.approx(rows * 349, abs=60)
+
+
+def test_preview_tells_in_a_line_of_its_own_what_guided_it():
+    result = make_result(LPS, BOXES)
+    prior = LabelMap((np.asarray(result.instances.array) == 1).astype(np.uint8), LPS)
+    known = (KnownLesion(1, 905.0, (0.0, 0.0, 0.0), 1.0, 1, found=True),)
+    guided = decoded(render_preview(replace(result, study=replace(result.study, prior=prior), known=known)))
+    plain = decoded(render_preview(result))
+    line = round(13 * 1.4) + 3  # of the smallest letters
+    assert guided.shape[0] - plain.shape[0] == line
+    above = next(y for y in range(len(plain)) if (guided[y] != plain[y]).any())
+    assert (guided[above + line :][:300] == plain[above:][:300]).mean() > 0.95  # what follows has moved down
+    assert np.array_equal(guided[-900:], plain[-900:])
 
 
 def test_preview_is_the_same_each_time_and_from_drawn_pictures():

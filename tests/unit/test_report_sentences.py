@@ -1,10 +1,13 @@
 """Words and numbers of the report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from metseg.core.grid import Grid
-from metseg.core.lesion import Lesion, LesionTable
+from metseg.core.lesion import KnownLesion, Lesion, LesionTable
+from metseg.core.volume import LabelMap
 from metseg.report import sentences
 from results import make_result
 
@@ -71,3 +74,43 @@ def test_made_by_says_what_is_known():
         == "mets-t1c 0.3.1 · engine threshold · operating point balanced"
     )
     assert sentences.made_by(make_result(grid, array=array, model={}, options={})) == "engine threshold"
+
+
+OUTSIDE = "Wholly or partly outside the image, and not judged"
+
+
+def known(number, share_inside=1.0, *, found=False) -> KnownLesion:
+    return KnownLesion(number, 10.0, (1.0, 2.0, 3.0), share_inside, number, found=found)
+
+
+@pytest.mark.parametrize(
+    ("lesions", "told"),
+    [
+        ([known(1, found=True)], "Found again: 1 of 1."),
+        ([known(1, found=True), known(2), known(3)], "Found again: 1 of 3. Not found again: 2 (numbers 2, 3)."),
+        (
+            [known(1), known(2, 0.4, found=True), known(3, 0.4)],
+            f"Found again: 1 of 3. Not found again: 1 (number 1). {OUTSIDE}: 1 (number 3).",
+        ),
+    ],
+)
+def test_known_lesions_are_counted_and_those_without_a_match_named(lesions, told):
+    grid = Grid.isotropic((20, 22, 18), 2.0)
+    result = make_result(grid)
+    assert sentences.guidance(result) == ""
+    prior = np.zeros(grid.shape, dtype=np.uint8)
+    prior[3, 4, 5], prior[7, 8, 9] = 1, 2
+    result = replace(result, study=replace(result.study, prior=LabelMap(prior, grid)), known=tuple(lesions))
+    assert sentences.guidance(result) == f"Guided by 2 known lesions of an earlier visit. {told}"
+
+
+@pytest.mark.parametrize(
+    ("share", "found", "told"),
+    [
+        (1.0, True, "found again"), (0.3, True, "found again"), (1.0, False, "not found again"),
+        (0.0, False, "outside the image: not judged"), (0.254, False, "25 % inside the image: not judged"),
+        (0.999, False, "99 % inside the image: not judged"), (0.001, False, "1 % inside the image: not judged"),
+    ],
+)  # fmt: skip
+def test_the_status_of_a_known_lesion_is_neutral(share, found, told):
+    assert sentences.known_status(known(1, share, found=found)) == told

@@ -232,6 +232,52 @@ def test_a_run_that_stops_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
         loop.train(recipe.model_copy(update={"seed": 2}), tmp_path, tmp_path / "parts", workers=0)
 
 
+def test_the_log_of_a_run_that_was_killed_has_each_step_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
+    monkeypatch.setattr(loop, "_SAVE_EVERY", 2)
+    monkeypatch.setattr(loop, "_LOG_EVERY", 1)
+    recipe = Recipe(steps=4, batch=1, patch=32, widths=(4, 4, 4), rates=RATES, made_share=1.0, label_share=0.0)
+    loop.train(recipe, tmp_path, tmp_path / "whole", workers=0)
+    real_step = loop._one_step
+
+    def dying_step(*args):
+        if args[-1] == 3:
+            raise KeyboardInterrupt
+        return real_step(*args)
+
+    monkeypatch.setattr(loop, "_one_step", dying_step)
+    log = tmp_path / "parts" / "log.csv"
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(recipe, tmp_path, log.parent, workers=0)
+    assert [row.partition(",")[0] for row in log.read_text().splitlines()] == ["1", "2", "3"]  # saved at step 2
+    with log.open("a") as file:
+        file.write("4,0.")  # as a power cut breaks off a row
+    monkeypatch.setattr(loop, "_one_step", real_step)
+    loop.train(recipe, tmp_path, log.parent, workers=0)
+    whole, parts = (
+        [(row[0], row[2:]) for row in (line.split(",") for line in path.read_text().splitlines())]
+        for path in (tmp_path / "whole" / "log.csv", log)
+    )
+    assert [step for step, _ in parts] == ["1", "2", "3", "4"]
+    assert parts == whole  # but for the minutes
+    assert sorted(path.name for path in log.parent.iterdir()) == ["checkpoint.pt", "log.csv", "recipe.json"]
+
+
+@pytest.mark.parametrize(
+    ("step", "kept"), [(0, b""), (20, b"20,0.1\r\n"), (39, b"20,0.1\r\n"), (40, b"20,0.1\r\n40,0.2\r\n")]
+)
+def test_rows_beyond_a_step_are_cut_and_others_left_byte_by_byte(tmp_path, step, kept):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"20,0.1\r\n40,0.2\r\n\0\0\0\r\n60,0.3\r\n80")
+    loop._cut_log(path, step)
+    assert path.read_bytes() == kept
+    before = path.stat().st_ino
+    loop._cut_log(path, step)
+    assert path.stat().st_ino == before  # nothing to cut, nothing written
+    loop._cut_log(tmp_path / "none.csv", step)
+    assert not (tmp_path / "none.csv").exists()
+
+
 def test_a_run_starts_from_the_weights_of_its_recipe_and_no_others(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "read_hosts", lambda _data: [make_head(1)])
     path = tmp_path / "weights.safetensors"

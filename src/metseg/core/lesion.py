@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from metseg.core.errors import InputError
 
 Point = tuple[float, float, float]
+KnownStatus = Literal["found", "not found", "outside"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,35 @@ class Lesion:
     def volume_ml(self) -> float:
         """Volume in millilitres."""
         return self.volume_mm3 / 1000
+
+
+@dataclass(frozen=True)
+class KnownLesion:
+    """A lesion known from an earlier visit, as the mask told of it that the study was guided by.
+
+    Args:
+        id: its number, from 1, largest first.
+        volume_mm3: in that mask.
+        centre_mm: centroid in that mask, RAS+ millimetres.
+        share_inside: how much of it lies in the study's images, 0 to 1.
+        value: of its voxels in the study's prior; where none are its own since another lesion has them too (on a
+            coarser grid), of the other's; 0 where it lies outside.
+        found: whether a lesion that was found touches it; None as long as nobody looked.
+    """
+
+    id: int
+    volume_mm3: float
+    centre_mm: Point
+    share_inside: float
+    value: int
+    found: bool | None = None
+
+    @property
+    def status(self) -> KnownStatus:
+        """What became of it; ``"outside"`` where it was not found, but is not wholly in the images either."""
+        if self.found:
+            return "found"
+        return "not found" if self.share_inside == 1 else "outside"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metseg.core.errors import InputError
-from metseg.core.lesion import LesionTable
+from metseg.core.lesion import KnownLesion, LesionTable
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, Volume
 
@@ -42,6 +42,8 @@ class CaseResult:
         lesions: the measured lesions.
         provenance: how it came about.
         probability: lesion probability in image space, where it was asked for.
+        known: the lesions known from an earlier visit and whether each was found again, largest first; empty where none
+            were given.
 
     Raises:
         InputError: a map that does not lie on the study's grid.
@@ -53,6 +55,7 @@ class CaseResult:
     lesions: LesionTable
     provenance: Provenance = field(repr=False)
     probability: Volume | None = None
+    known: tuple[KnownLesion, ...] = ()
 
     def __post_init__(self) -> None:
         for part in (self.segmentation, self.instances, self.probability):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from metseg.core.errors import InputError
 from metseg.core.grid import Grid
+from metseg.core.lesion import KnownLesion
 from metseg.core.volume import LabelMap, Volume
 
 SEQUENCES: Final = ("t1c", "t1n", "t2f", "t2w", "ct")
@@ -50,6 +51,8 @@ class Study:
         skull_stripped: None where nobody knows.
         prior: lesions known from an earlier visit, one number each, on the same grid; they guide engines that can be
             guided, and the operating point. None where nothing is known.
+        known: these lesions as the mask told of them that ``prior`` was made of, and those of it that lie outside the
+            images; empty where ``prior`` itself is all there is.
 
     Raises:
         InputError: no image, an unknown sequence, MR mixed with CT, or grids that differ by over 1e-3 mm.
@@ -61,6 +64,7 @@ class Study:
     space: Space = "native"
     skull_stripped: bool | None = None
     prior: LabelMap | None = None
+    known: tuple[KnownLesion, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.images:

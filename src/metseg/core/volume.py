@@ -78,6 +78,7 @@ class ProbabilityMap:
         classes: name of each class along the first axis, background left out.
         decision: the model's own labels, on the study's grid, where it decides by more than a threshold.
         warnings: how it was made otherwise than asked for, a sentence each.
+        skull_stripped: whether the skull was off the images already, as the engine found; None where it did not look.
 
     Raises:
         InputError: shapes that disagree, or another type than float32. The range is checked by
@@ -89,6 +90,7 @@ class ProbabilityMap:
     classes: tuple[str, ...]
     decision: "LabelMap | None" = None
     warnings: tuple[str, ...] = ()
+    skull_stripped: bool | None = None
 
     def __post_init__(self) -> None:
         if self.array.shape != (len(self.classes), *self.grid.shape):

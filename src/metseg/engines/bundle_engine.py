@@ -97,8 +97,9 @@ class BundleEngine:
             InferenceError: the brain finder failed.
         """
         manifest = self.bundle.manifest
+        stripped: bool | None = None
         if self.stripper is not None:
-            study = self.stripper.strip(study)
+            study, stripped = self.stripper.strip(study)
         channels, grid = steps.run_study(manifest.preprocessing, study, manifest.sequences)
         known = np.zeros(grid.shape, dtype=bool)
         if study.prior is not None:
@@ -111,7 +112,7 @@ class BundleEngine:
                 self._network.release()
             self._mask_by_brain(array, grid)
             progress(1, 1, "network")
-            return ProbabilityMap(array, grid, manifest.outputs, warnings=warnings)
+            return ProbabilityMap(array, grid, manifest.outputs, warnings=warnings, skull_stripped=stripped)
 
         return run
 

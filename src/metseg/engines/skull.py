@@ -78,20 +78,24 @@ class SkullStripper:
         foreground = foreground_mask(np.asarray(study.images[self.sequence].array))
         return int(np.count_nonzero(foreground & around)) / max(int(np.count_nonzero(around)), 1)
 
-    def strip(self, study: Study) -> Study:
+    def strip(self, study: Study) -> tuple[Study, bool]:
         """The study, everything outside the brain set to each image's minimum; as it is where the skull is off already.
+
+        Returns:
+            The study without skull, and whether it was off already.
 
         Raises:
             InputError: the study lacks the sequence, or there is no brain in it.
             InferenceError: the network failed.
         """
         if study.skull_stripped:
-            return study
+            return study, True
         region = self.brain(study)
         images = dict(study.images)
-        if self.share_around(study, region) >= self.finder.skull_share:
+        stripped = self.share_around(study, region) < self.finder.skull_share
+        if not stripped:
             images = {name: _emptied(volume, region) for name, volume in images.items()}
-        return replace(study, images=images, skull_stripped=True)
+        return replace(study, images=images, skull_stripped=True), stripped
 
 
 def _emptied(volume: Volume, region: NDArray[np.bool_]) -> Volume:

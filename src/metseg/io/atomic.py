@@ -67,3 +67,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make a folder, and all files and folders in it, survive a power cut.
+
+    Raises:
+        OSError: a file could not be brought to the disk: it is full or broken.
+    """
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            with Path(place, name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(Path(place))

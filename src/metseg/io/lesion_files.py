@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from metseg.core.lesion import Lesion, LesionTable
+from metseg.core.lesion import KnownLesion, KnownStatus, Lesion, LesionTable
 from metseg.io.atomic import write_text
 
 UNITS: Final = {
@@ -21,7 +22,10 @@ UNITS: Final = {
     "bbox_ijk": "voxel indices: first, and one past the last",
     "confidence": "0 to 1; null where the engine gives none",
 }
-_UNIT_OF_KNOWN: Final = {"known": "whether it touches a lesion known from an earlier visit"}
+_UNITS_OF_KNOWN: Final = {
+    "known": "of a lesion: whether it touches one known from an earlier visit",
+    "share_inside": "0 to 1: how much of a known lesion lies in the image",
+}
 _COLUMNS: Final = (
     "id", "volume_mm3", "volume_ml", "diameter_mm", "perpendicular_mm", "diameter_3d_mm", "centre_x_mm", "centre_y_mm",
     "centre_z_mm", "centre_i", "centre_j", "centre_k", "slice_number", "confidence", "bbox_start_i", "bbox_start_j",
@@ -29,10 +33,13 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def write_lesions_json(path: Path, lesions: LesionTable, case: str, *, guided: bool = False) -> None:
+def write_lesions_json(
+    path: Path, lesions: LesionTable, case: str, *, known: Sequence[KnownLesion] | None = None
+) -> None:
     """Write an object with the case, totals, units, and the list ``lesions``, largest first.
 
-    Where a prior guided the result, each lesion says whether it is ``known``.
+    Where a prior guided the result (``known`` is not None), each lesion says whether it is ``known``, and the object
+    what became of the known ones.
 
     Lengths and volumes are rounded to 0.0001 mm or mm³: far below what can be measured, free of float noise.
 
@@ -44,8 +51,9 @@ def write_lesions_json(path: Path, lesions: LesionTable, case: str, *, guided: b
         "n": len(lesions),
         "total_volume_mm3": _rounded(lesions.total_volume_mm3),
         "total_volume_ml": _rounded(lesions.total_volume_mm3 / 1000, 7),
+        **({} if known is None else {"known": known_summary(known)}),
         "lesions": [_record(lesion) for lesion in lesions],
-        "units": {**UNITS, **(_UNIT_OF_KNOWN if guided else {})},
+        "units": {**UNITS, **({} if known is None else _UNITS_OF_KNOWN)},
     }
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -69,6 +77,26 @@ def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False)
         place = [*record["centre_mm"], *record["centre_ijk"], record["slice_number"], confidence]
         writer.writerow([*scalars, *place, *start, *stop, *([int(bool(lesion.known))] if guided else [])])
     write_text(path, text.getvalue())
+
+
+def known_summary(known: Sequence[KnownLesion]) -> dict[str, Any]:
+    """How many known lesions there are and were found again, and a record of each other one, as plain data."""
+    by_status: dict[KnownStatus, list[KnownLesion]] = {"found": [], "not found": [], "outside": []}
+    for one in known:
+        by_status[one.status].append(one)
+    return {
+        "n": len(known),
+        "n_found_again": len(by_status["found"]),
+        "not_found_again": [_known_record(one) for one in by_status["not found"]],
+        "outside_image": [
+            {**_known_record(one), "share_inside": _rounded(one.share_inside)} for one in by_status["outside"]
+        ],
+    }
+
+
+def _known_record(known: KnownLesion) -> dict[str, Any]:
+    centre = [_rounded(x) for x in known.centre_mm]
+    return {"id": known.id, "volume_mm3": _rounded(known.volume_mm3), "centre_mm": centre}
 
 
 def _record(lesion: Lesion) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from metseg.io.nnunet_folder import read_plans
 from metseg.io.nnunet_source import SOURCE, Source, read_source
 from metseg.io.output_folder import make_output_folder, unwritable
 from metseg.io.torch_write import write_torch_file
-from metseg.io.whole_folder import alone_in, partial_folder, publish
+from metseg.io.whole_folder import alone_in, partial_folder, publish_new, settle_leftovers
 
 _FILES = ("plans.json", "dataset.json")
 
@@ -23,8 +23,9 @@ _FILES = ("plans.json", "dataset.json")
 def export_nnunet(bundle: Bundle, out: Path) -> tuple[Path, ...]:
     """Write ``out/DATASET/TRAINER__PLANS__CONFIGURATION``, a folder for each stage.
 
-    They appear whole, all or none. What is there already is never replaced; the same folder, from an export before, is
-    left as it is.
+    They appear whole, all or none: at once where there is no ``out/DATASET``, else one after the other, where only a
+    kill or a power cut between two can leave the coarse stage of a cascade alone (the same export completes it). What
+    is there already is never replaced; the same folder, from an export before, is left as it is.
 
     Args:
         bundle: imported from nnU-Net.
@@ -39,21 +40,40 @@ def export_nnunet(bundle: Bundle, out: Path) -> tuple[Path, ...]:
     """
     model, source = _known(bundle)
     place = out / source.dataset
+    targets = tuple(place / source.stages[stage.name].folder for stage in model.stages)
     make_output_folder(out)
     try:
+        settle_leftovers(place, _nobodys)
         with ExitStack() as asides:
-            folders: list[tuple[Path, Path]] = []
-            for stage in model.stages:
-                target = place / source.stages[stage.name].folder
-                partial = asides.enter_context(partial_folder(target, _nobodys))
+            if place.exists():
+                whole, partials = None, [asides.enter_context(partial_folder(each, _nobodys)) for each in targets]
+            else:
+                whole = asides.enter_context(partial_folder(place, _nobodys))
+                partials = [whole / each.name for each in targets]
+            for stage, partial in zip(model.stages, partials):
+                partial.mkdir(exist_ok=True)
                 _write_stage(bundle, stage, source.stages[stage.name].trainer, partial)
-                folders.append((partial, target))
-            with alone_in(place):
-                for partial, target in [each for each in folders if not _there(*each)]:
-                    publish(partial, target, _nobodys)
+            with alone_in(out):
+                if whole is not None and not place.exists():
+                    publish_new(whole, place)
+                else:  # or another process was faster
+                    _publish_all([each for each in zip(partials, targets) if not _there(*each)])
     except OSError as error:
         raise unwritable(out, error) from error
-    return tuple(target for _, target in folders)
+    return targets
+
+
+def _publish_all(folders: Sequence[tuple[Path, Path]]) -> None:
+    """Give complete folders the names of which none is there yet; where one fails, all lose them again."""
+    done: list[tuple[Path, Path]] = []
+    try:
+        for partial, target in folders:
+            publish_new(partial, target)
+            done.append((partial, target))
+    except BaseException:
+        for partial, target in done:
+            target.rename(partial)
+        raise
 
 
 def _known(bundle: Bundle) -> tuple[NnunetModel, Source]:

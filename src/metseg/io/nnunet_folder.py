@@ -23,6 +23,10 @@ CHECKPOINTS: Final = ("checkpoint_final.pth", "checkpoint_best.pth")
 # What a user who names none wants: the last stage of a cascade, or else the finest network.
 PREFERRED: Final = ("3d_cascade_fullres", "3d_fullres", "3d_lowres", "2d")
 _LARGEST_JSON: Final = 64 << 20
+_WEIGHTS: Final = "network_weights"
+# What torch puts before the names of a network that it wraps, to train on several GPUs or to compile.
+_WRAPPED: Final = re.compile(r"^(?:module\.|_orig_mod\.)+")
+_KEYS_TOLD: Final = 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def find_trained(root: Path) -> tuple[TrainedFolder, ...]:
         ModelError: there is none.
     """
     top = root.parent if split_name(root.name) else root
-    found = [one for level in ("", "*", "*/*") for path in sorted(top.glob(level) if level else [top])
+    found = [one for level in ("", "[!.]*", "[!.]*/[!.]*") for path in sorted(top.glob(level) if level else [top])
              for one in _trained(path)]  # fmt: skip
     if not found:
         raise ModelError(
@@ -142,11 +146,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ModelError: it is damaged, foreign, or holds more than weights and plain data.
     """
     content = read_torch_file(path)
-    weights = content.get("network_weights") if isinstance(content, Mapping) else None
-    init = content.get("init_args", {}) if isinstance(content, Mapping) else {}
+    weights = content.get(_WEIGHTS) if isinstance(content, Mapping) else None
     if not isinstance(weights, Mapping) or not all(isinstance(w, np.ndarray) for w in weights.values()):
-        raise ModelError(f"{path.parent.name}/{path.name} is no checkpoint of nnU-Net: it has no network_weights.")
-    own = once({str(name): np.asarray(w) for name, w in weights.items()})
+        raise ModelError(
+            f"{path.parent.name}/{path.name} is no checkpoint of nnU-Net: {_instead_of_weights(content)}.",
+            hint=f"nnU-Net v2 keeps the weights by name under the key {_WEIGHTS}; save them so.",
+        )
+    init = content.get("init_args", {})
+    own = once({_WRAPPED.sub("", str(name)): np.asarray(w) for name, w in weights.items()})
     axes = content.get("inference_allowed_mirroring_axes") or ()
     return Checkpoint(
         {name: w.astype(np.float32) if w.dtype.kind == "f" else w for name, w in own.items()},
@@ -154,6 +161,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
         str(init.get("configuration", "")) if isinstance(init, Mapping) else "",
         tuple(int(axis) for axis in axes),
     )
+
+
+def _instead_of_weights(content: Any) -> str:
+    """What a foreign checkpoint holds where nnU-Net has its weights, as the end of a sentence."""
+    if not isinstance(content, Mapping):
+        return f"it holds a {type(content).__name__}, no keys with values"
+    if _WEIGHTS in content:
+        return f"what it has under the key {_WEIGHTS} are no weights by name"
+    told = ", ".join(repr(str(key)[:64]) for key in list(content)[:_KEYS_TOLD])
+    more = f" and {len(content) - _KEYS_TOLD} more" if len(content) > _KEYS_TOLD else ""
+    return f"it has no key {_WEIGHTS}, but {told}{more}" if told else f"it has no key {_WEIGHTS}, nor any other"
 
 
 def split_name(name: str) -> tuple[str, str, str] | None:

@@ -1,7 +1,6 @@
 """Zips of nnU-Net's models, as ``nnUNetv2_export_model_to_zip`` writes them, or made by hand of such folders."""
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from typing import Final
 from metseg.io.case_names import safe_name, stem
 from metseg.io.limits import MODEL_LIMITS, Limits
 from metseg.io.nnunet_folder import split_name
+from metseg.io.whole_folder import passing_folder
 from metseg.io.zip_files import unpack
 
 _NEEDED: Final = re.compile(r"plans\.json|dataset\.json|fold_\w+/checkpoint_(final|best)\.pth")
@@ -29,8 +29,8 @@ def models_folder(source: Path, limits: Limits = MODEL_LIMITS) -> Iterator[Path]
     if not source.is_file():
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix="metseg-") as temporary:
-        folder = Path(temporary) / safe_name(source.name)  # messages name it
+    with passing_folder() as temporary:
+        folder = temporary / safe_name(source.name)  # messages name it
         folder.mkdir()
         unpack(source, folder, lambda inside: _place(inside, stem(source.name)), limits)
         yield folder

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metseg.core.errors import ConfigError, InputError
-from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap
 from metseg.io.case_names import shown_name
@@ -18,6 +16,7 @@ from metseg.io.folder_walk import is_folder, there
 from metseg.io.image_file import WARNING
 from metseg.io.labels import read_labels
 from metseg.lesions.components import label_instances
+from metseg.lesions.known import measure_known
 from metseg.preprocess.nearest import carried_to_grid
 
 # In a folder, the first of these that is there; the last two are results of metseg.
@@ -25,6 +24,7 @@ _NAMES: Final = ("{case}.nii.gz", "{case}/lesions.nii.gz", "{case}/segmentation.
 # In messages and notes: the file's own name may be the patient's, and notes go into the result.
 _NAME: Final = "the prior"
 _MOST_OUTSIDE: Final = 0.5
+_ROUNDING: Final = 1e-9
 
 
 def with_priors(cases: Sequence[CaseInput], prior: Path, out: Path) -> list[CaseInput]:
@@ -81,22 +81,19 @@ def guided_by(study: Study, path: Path) -> Study:
     if not mask.any():
         note = f"{WARNING}The mask given as prior is empty: the result is that without one."
         return replace(study, source=replace(source, notes=(*source.notes, note)))
-    if _share_outside(mask, read.labels.grid, study.grid) > _MOST_OUTSIDE:
+    grid = read.labels.grid
+    lesions = LabelMap(label_instances(mask), grid)
+    prior = LabelMap(carried_to_grid(lesions.array, grid, study.grid), study.grid)
+    known = measure_known(lesions, prior)
+    outside_mm3 = sum((1 - one.share_inside) * one.volume_mm3 for one in known)
+    if outside_mm3 > (_MOST_OUTSIDE + _ROUNDING) * sum(one.volume_mm3 for one in known):
         raise InputError(
             f"Over half of {_NAME} lies outside the images of study {study.case}: it is not registered to them.",
             hint="Register the earlier visit to this study, and bring its mask along.",
         )
-    known = carried_to_grid(label_instances(mask), read.labels.grid, study.grid)
-    return replace(study, source=source, prior=LabelMap(known, study.grid))
+    return replace(study, source=source, prior=prior, known=known)
 
 
 def _in_folder(folder: Path, case: str) -> Path | None:
     candidates = (folder / name.format(case=case) for name in _NAMES)
     return next((path for path in candidates if path.is_file()), None)
-
-
-def _share_outside(mask: NDArray[np.bool_], grid: Grid, target: Grid) -> float:
-    """Share of the mask's voxels whose centres lie beyond the outer faces of the target."""
-    places = target.to_index(grid.to_world(np.argwhere(mask)))
-    inside = ((places >= -0.5) & (places <= np.array(target.shape) - 0.5)).all(axis=1)
-    return 1 - float(inside.mean())

@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all, even where the process that writes it is killed.
+"""A folder appears whole or not at all, even where the process that writes it is killed or the power goes.
 
 It is written as ``.<name>.partial-<pid>`` beside its place and renamed when it is complete. What is there already steps
 aside as ``.<name>.old-<pid>`` first, since no system call replaces a folder that is not empty. What a killed process
@@ -9,11 +9,12 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from metseg.io.atomic import sync_folder
+from metseg.io.atomic import sync_folder, sync_tree
 from metseg.io.output_folder import unwritable
 
 # Names at the top of a folder that metseg wrote: all else in it is the user's.
@@ -45,25 +46,38 @@ def partial_folder(target: Path, own_names: OwnNames) -> Iterator[Path]:
 
 
 def publish(partial: Path, target: Path, own_names: OwnNames) -> None:
-    """Give a complete folder its name. One that has it already gives way, and comes back if this fails.
+    """Give a complete folder its name, once all of it is on the disk.
+
+    One that has the name already gives way, and comes back if this fails.
 
     Args:
         partial: of ``partial_folder``.
         target: its name.
         own_names: whatever else is at the top of the older folder moves to the new one.
     """
-    sync_folder(partial)
     if not target.exists():
+        publish_new(partial, target)
+        return
+    sync_tree(partial)
+    old = _aside(target, "old")
+    target.rename(old)
+    try:
         partial.rename(target)
-    else:
-        old = _aside(target, "old")
-        target.rename(old)
-        try:
-            partial.rename(target)
-        except BaseException:
-            old.rename(target)
-            raise
-        _retire(old, target, own_names)
+    except BaseException:
+        old.rename(target)
+        raise
+    _retire(old, target, own_names)
+    sync_folder(target.parent)
+
+
+def publish_new(partial: Path, target: Path) -> None:
+    """Give a complete folder a name that nothing has, once all of it is on the disk.
+
+    Raises:
+        OSError: something has the name (but an empty folder, which gives way), or the disk failed.
+    """
+    sync_tree(partial)
+    partial.rename(target)
     sync_folder(target.parent)
 
 
@@ -94,6 +108,39 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def passing_folder() -> Iterator[Path]:
+    """An empty folder in the system's temporary folder that is gone when the block ends.
+
+    What killed processes left of such folders goes first. A folder is left over if no process has the number in its
+    name, or that is our own, and nobody holds its lock: also one in another container, or another thread.
+    """
+    for entry in sorted(Path(tempfile.gettempdir()).glob("metseg-*-*")):
+        match = re.fullmatch(r"metseg-(\d+)-\w+", entry.name)
+        if match and not _runs(int(match[1])):
+            with suppress(OSError), _locked(entry):
+                shutil.rmtree(entry, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"metseg-{os.getpid()}-") as name, ExitStack() as held:
+        with suppress(OSError):
+            held.enter_context(_locked(Path(name)))
+        yield Path(name)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder of ours.
+
+    Raises:
+        OSError: another holds it, there are no locks there, or it is no folder that we may open.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(handle)

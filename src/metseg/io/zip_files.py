@@ -2,7 +2,6 @@
 
 import itertools
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from metseg.core.errors import InputError
 from metseg.io.case_names import IMAGE_SUFFIXES, safe_name, shown_name
 from metseg.io.gzip_stream import RESEND, open_regular
 from metseg.io.limits import DEFAULT_LIMITS, MIB, Limits
+from metseg.io.whole_folder import passing_folder
 
 _PACKED_AS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _REPACK: Final = "Unpack the zip where you trust it, and give the folder."
@@ -119,8 +119,8 @@ def unpacked(
         name = safe_name(inside.name) if keep_names else f"{next(numbers):06d}{_suffix(inside.name)}"
         return PurePosixPath(folder, name)
 
-    with tempfile.TemporaryDirectory(prefix="metseg-") as temporary:
-        yield unpack(path, Path(temporary), place, limits)
+    with passing_folder() as temporary:
+        yield unpack(path, temporary, place, limits)
 
 
 def unpack(

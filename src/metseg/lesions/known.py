@@ -1,12 +1,13 @@
-"""Lesions known from an earlier visit: what lies near them, and which of the lesions found touch one."""
+"""Lesions known from an earlier visit: what lies near them, and which of them and of the lesions found touch."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects
 
-from metseg.core.lesion import LesionTable
+from metseg.core.lesion import KnownLesion, Lesion, LesionTable
 from metseg.core.volume import LabelMap
 from metseg.lesions.components import Foreground
 
@@ -33,18 +34,61 @@ def near_known(known: LabelMap, distance_mm: float) -> NDArray[np.bool_]:
     return result
 
 
-def mark_known(instances: LabelMap, lesions: LesionTable, known: LabelMap) -> LesionTable:
-    """Say of each lesion whether it touches a known one: shares a voxel with it, or a corner of one.
+def measure_known(mask: LabelMap, prior: LabelMap) -> tuple[KnownLesion, ...]:
+    """What a mask tells of the lesions of an earlier visit, and how far they reach a study.
+
+    Args:
+        mask: one number a lesion, on its own grid.
+        prior: the same, brought to the study's grid.
+
+    Returns:
+        The lesions by their numbers.
+    """
+    voxels = Foreground.of(mask.array)
+    order = np.argsort(voxels.values, kind="stable")
+    numbers, starts = np.unique(voxels.values[order], return_index=True)
+    indices = np.stack(np.unravel_index(voxels.places[order], voxels.shape), axis=1)
+    places = np.round(prior.grid.to_index(mask.grid.to_world(indices))).astype(np.int64)
+    inside = np.all((places >= 0) & (places < prior.grid.shape), axis=1)
+    own = set(np.unique(prior.array).tolist())
+    result = []
+    for number, part in zip(numbers.tolist(), np.split(np.arange(order.size), starts[1:])):
+        x, y, z = mask.grid.to_world(indices[part].mean(axis=0)).tolist()
+        reaching = places[part][inside[part]]
+        instead = int(prior.array[tuple(reaching[0])]) if len(reaching) else 0
+        result.append(
+            KnownLesion(
+                id=number,
+                volume_mm3=len(part) * mask.grid.voxel_volume_mm3,
+                centre_mm=(x, y, z),
+                share_inside=len(reaching) / len(part),
+                value=number if number in own else instead,
+            )
+        )
+    return tuple(result)
+
+
+def match_known(
+    instances: LabelMap, lesions: LesionTable, prior: LabelMap, known: Sequence[KnownLesion]
+) -> tuple[LesionTable, tuple[KnownLesion, ...]]:
+    """Say of each lesion whether it touches a known one (shares a voxel with it, or a corner of one), and the reverse.
 
     Args:
         instances: numbered as in ``lesions``.
         lesions: what was found.
-        known: lesions known from an earlier visit, on the same grid.
+        prior: lesions known from an earlier visit, on the same grid.
+        known: the same as they were measured.
+
+    Returns:
+        The lesions, and the known ones.
     """
     corners = np.ones((3, 3, 3), dtype=bool)
-    marked = []
+    marked: list[Lesion] = []
+    touched: set[int] = set()
     for lesion in lesions:
         around = tuple(slice(max(0, first - 1), stop + 1) for first, stop in zip(*lesion.bbox_ijk))
         reached = binary_dilation(instances.array[around] == lesion.id, corners)
-        marked.append(replace(lesion, known=bool((known.array[around][reached] != 0).any())))
-    return LesionTable(tuple(marked))
+        values = set(prior.array[around][reached].tolist()) - {0}
+        marked.append(replace(lesion, known=bool(values)))
+        touched |= values
+    return LesionTable(tuple(marked)), tuple(replace(one, found=one.value in touched) for one in known)

@@ -14,6 +14,7 @@ from metseg.core.result import CaseResult
 from metseg.core.study import Study
 from metseg.engines.base import Engine
 from metseg.io.discover import CaseInput
+from metseg.io.lesion_files import known_summary
 from metseg.io.other_formats import OTHER_SUFFIXES, data_file_of
 from metseg.lesions.known import count_known
 
@@ -90,7 +91,7 @@ def compose_manifest(
         "timings_s": dict(made.timings_s),
         "warnings": [*made.warnings, *warnings],
         "notes": list(study.source.notes),
-        "lesions": {"count": len(result.lesions), "volume_mm3": result.lesions.total_volume_mm3},
+        "lesions": _lesions(result),
         "outputs": [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in outputs],
     }
 
@@ -146,6 +147,12 @@ def _prior(study: Study, mark: Fingerprint) -> dict[str, Any]:
         return {}
     known = 0 if study.prior is None else count_known(study.prior)
     return {"prior": {"sha256": mark.prior, "known_lesions": known}}
+
+
+def _lesions(result: CaseResult) -> dict[str, Any]:
+    """How many, how much, and what became of the known ones where something guided the result."""
+    known = {} if result.study.prior is None else {"known": known_summary(result.known)}
+    return {"count": len(result.lesions), "volume_mm3": result.lesions.total_volume_mm3, **known}
 
 
 def _sha256_of(paths: Sequence[Path]) -> str:

@@ -45,7 +45,8 @@ def write_outputs(result: CaseResult, folder: Path, formats: Collection[Format])
     guided = result.study.prior is not None
     _write_images(result, folder, formats)
     if "json" in formats:
-        write_lesions_json(folder / "lesions.json", result.lesions, result.study.case, guided=guided)
+        known = result.known if guided else None
+        write_lesions_json(folder / "lesions.json", result.lesions, result.study.case, known=known)
     if "csv" in formats:
         write_lesions_csv(folder / "lesions.csv", result.lesions, guided=guided)
     return _write_pictures(result, folder, formats)

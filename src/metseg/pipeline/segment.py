@@ -14,7 +14,7 @@ from metseg import __version__
 from metseg.config.options import SegmentOptions
 from metseg.core.errors import InferenceError, MetsegError
 from metseg.core.extras import installed_version
-from metseg.core.lesion import LesionTable
+from metseg.core.lesion import KnownLesion, LesionTable
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
@@ -23,7 +23,7 @@ from metseg.engines.base import Engine, ModelCard, OperatingPoint, PreparingEngi
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
-from metseg.lesions.known import mark_known, near_known
+from metseg.lesions.known import match_known, measure_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.pipeline.guard import check_brain, check_burden, check_modality
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
@@ -151,13 +151,13 @@ def predict(prepared: Prepared, *, progress: Progress = no_progress) -> Predicte
 
 
 def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseResult:
-    """The last stage of ``segment``: lesions from probabilities.
+    """The last stage of ``segment``: lesions from probabilities. The result's study knows what the engine found of it.
 
     Raises:
         InferenceError: the engine left the decision to an operating point that makes none.
     """
     checked, probability = predicted.checked, predicted.probability
-    study, engine, options = checked.study, checked.engine, checked.options
+    study, engine, options = _with_skull(checked.study, probability), checked.engine, checked.options
     point, rule = operating_point(options, engine.card)
     start = perf_counter()
     progress(0, 1, "labelling")
@@ -167,8 +167,10 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     labelled = perf_counter()
     progress(0.5, 1, "measuring")
     instances, lesions = confident_lesions(instances, probability, engine.card, rule, near)
+    known: tuple[KnownLesion, ...] = ()
     if study.prior is not None:
-        lesions = mark_known(instances, lesions, study.prior)
+        known = study.known or measure_known(study.prior, study.prior)
+        lesions, known = match_known(instances, lesions, study.prior, known)
     dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
     segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
     wanted = {"probability", "uncertainty"} & set(options.formats)
@@ -183,7 +185,7 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
         timings_s=timings,
         warnings=(*checked.warnings, *check_burden(lesions.total_volume_mm3)),
     )
-    return CaseResult(study, segmentation, instances, lesions, provenance, full)
+    return CaseResult(study, segmentation, instances, lesions, provenance, full, known)
 
 
 def confident_lesions(
@@ -275,6 +277,11 @@ def _check_probability(probability: ProbabilityMap, checked: Checked) -> None:
         )
     if LESION not in probability.classes:
         raise InferenceError(f"The engine {engine.name} gave no class called {LESION}, but {probability.classes}.")
+
+
+def _with_skull(study: Study, probability: ProbabilityMap) -> Study:
+    """The study, with what the engine found of its skull where nobody knew."""
+    return study if study.skull_stripped is not None else replace(study, skull_stripped=probability.skull_stripped)
 
 
 def _label(

@@ -56,6 +56,17 @@ class _Row:
     picture: _Picture | None
 
 
+@dataclass(frozen=True)
+class _KnownRow:
+    """One known lesion as the page prints it."""
+
+    id: int
+    status: str
+    volume_mm3: str
+    place: str
+    coordinates: list[str]
+
+
 def render_report(result: CaseResult, *, mode: Mode = "screen", pictures: CasePictures | None = None) -> str:
     """The report of a case.
 
@@ -82,7 +93,9 @@ def render_report(result: CaseResult, *, mode: Mode = "screen", pictures: CasePi
         case=sentences.plain_name(result.study.case),
         banner=sentences.BANNER,
         impression=sentences.impression(result.lesions),
-        guidance=sentences.guidance(result.study),
+        guidance=sentences.guidance(result),
+        unmatched=_unmatched(result, pictures.middle_mm),
+        unmatched_note=sentences.UNMATCHED,
         caution=sentences.CAUTION,
         hanging=sentences.HANGING,
         placing=sentences.PLACING,
@@ -127,6 +140,21 @@ def _row(lesion: Lesion, image: Image.Image | None, middle_mm: Point) -> _Row:
     )
 
 
+def _unmatched(result: CaseResult, middle_mm: Point) -> list[_KnownRow]:
+    """The known lesions that were not found again, and those that could not be."""
+    return [
+        _KnownRow(
+            id=one.id,
+            status=sentences.known_status(one),
+            volume_mm3=sentences.cubic_millimetres(one.volume_mm3),
+            place=sentences.place(one, middle_mm),
+            coordinates=sentences.coordinates(one).split(", "),
+        )
+        for one in result.known
+        if one.status != "found"
+    ]
+
+
 def _overview(result: CaseResult, pictures: CasePictures) -> _Picture:
     listed = ", ".join(map(str, pictures.slices))
     found = sentences.count(result.lesions).lower()
@@ -151,16 +179,16 @@ def _total(result: CaseResult) -> list[tuple[str, str]]:
 def _study_facts(result: CaseResult) -> list[tuple[str, str]]:
     study = result.study
     names = ", ".join(_SEQUENCE_NAMES[name] for name in study.images)
-    stripped = {None: "unknown", True: "removed", False: "present"}[study.skull_stripped]
     facts = [
         ("Modality", study.modality),
         ("Images", names),
         ("Shown in pictures", _SEQUENCE_NAMES[display_sequence(study)]),
         ("Grid", str(study.grid)),
         ("Space", study.space),
-        ("Skull", stripped),
         ("File format", study.source.format),
     ]
+    if study.skull_stripped is not None:
+        facts.append(("Skull", "removed" if study.skull_stripped else "present"))
     if study.source.sha256:
         facts.append(("Input SHA-256", study.source.sha256))
     return [*facts, *((keyword, str(value)) for keyword, value in study.source.headers.items())]

@@ -47,6 +47,8 @@ def _heading(result: CaseResult) -> list[_Line]:
     lines = [(sentences.plain_name(result.study.case), _TITLE), (sentences.impression(result.lesions), _BODY)]
     if not len(result.lesions):
         lines.append((sentences.CAUTION, _BODY))
+    if guidance := sentences.guidance(result):
+        lines.append((guidance, _SMALL))
     return [*lines, (f"{sentences.BANNER}.", _WARNING)]
 
 

@@ -3,9 +3,8 @@
 import unicodedata
 from typing import Final
 
-from metseg.core.lesion import Lesion, LesionTable, Point
+from metseg.core.lesion import KnownLesion, KnownStatus, Lesion, LesionTable, Point
 from metseg.core.result import CaseResult
-from metseg.core.study import Study
 from metseg.lesions.known import count_known
 
 BANNER: Final = "Research software – not for diagnosis or treatment decisions"
@@ -17,6 +16,10 @@ HANGING: Final = "Radiological display: the patient's right is on the left of a 
 PLACING: Final = (
     "Sides are told roughly, from the middle of the head as imaged. Coordinates are millimetres to the right, to the "
     "front and upwards (RAS+) from the origin of the scan, which can lie anywhere."
+)
+UNMATCHED: Final = (
+    "Not found again: nothing that was outlined touches the lesion. It can be there all the same: look at its place. "
+    "Volumes and places are those of the earlier visit's mask."
 )
 _MIDLINE_MM: Final = 10.0
 _LONGEST_NAME: Final = 80
@@ -45,7 +48,7 @@ def diameters(lesion: Lesion) -> str:
     return f"{lesion.diameter_mm:.1f} × {lesion.perpendicular_mm:.1f} mm"
 
 
-def place(lesion: Lesion, middle_mm: Point) -> str:
+def place(lesion: Lesion | KnownLesion, middle_mm: Point) -> str:
     """``"31 mm left, 41 mm posterior, 12 mm superior"`` of a point in the world; ``"near the midline"`` within 1 cm.
 
     The origin of a scan's coordinates can lie anywhere, even beside the head: sides must be told from the head itself.
@@ -62,7 +65,7 @@ def place(lesion: Lesion, middle_mm: Point) -> str:
     return ", ".join(parts)
 
 
-def coordinates(lesion: Lesion) -> str:
+def coordinates(lesion: Lesion | KnownLesion) -> str:
     """``"-23.1, +41.0, +12.4"``: the centre in RAS+ millimetres."""
     return ", ".join(f"{value:+.1f}" for value in lesion.centre_mm)
 
@@ -89,12 +92,37 @@ def impression(lesions: LesionTable) -> str:
     return f"{len(lesions)} lesions were found; the largest measures {size}, all together {total}."
 
 
-def guidance(study: Study) -> str:
-    """``"Guided by 3 known lesions of an earlier visit."``; empty where nothing guided the result."""
-    if study.prior is None:
+def guidance(result: CaseResult) -> str:
+    """What guided the result and what became of it; empty where nothing did.
+
+    ``"Guided by 3 known lesions of an earlier visit. Found again: 1 of 4. Not found again: 1 (number 2). Wholly or
+    partly outside the image, and not judged: 2 (numbers 3, 4)."``
+    """
+    if result.study.prior is None:
         return ""
-    known = count_known(study.prior)
-    return f"Guided by {known} known lesion{'' if known == 1 else 's'} of an earlier visit."
+    reaching = count_known(result.study.prior)
+    told = [f"Guided by {reaching} known lesion{'' if reaching == 1 else 's'} of an earlier visit."]
+    statuses = [one.status for one in result.known]
+    told.append(f"Found again: {statuses.count('found')} of {len(statuses)}.")
+    others: tuple[tuple[KnownStatus, str], ...] = (
+        ("not found", "Not found again"), ("outside", "Wholly or partly outside the image, and not judged"),
+    )  # fmt: skip
+    for status, words in others:
+        if numbers := [str(one.id) for one in result.known if one.status == status]:
+            told.append(
+                f"{words}: {len(numbers)} ({'number' if len(numbers) == 1 else 'numbers'} {', '.join(numbers)})."
+            )
+    return " ".join(told)
+
+
+def known_status(known: KnownLesion) -> str:
+    """``"not found again"``, ``"outside the image: not judged"``, ``"25 % inside the image: not judged"``."""
+    if known.status != "outside":
+        return {"found": "found again", "not found": "not found again"}[known.status]
+    if known.share_inside == 0:
+        return "outside the image: not judged"
+    percent = min(max(round(100 * known.share_inside), 1), 99)
+    return f"{percent} % inside the image: not judged"
 
 
 def made_by(result: CaseResult) -> str:

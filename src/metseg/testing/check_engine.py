@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metseg.core.errors import InputError
+from metseg.core.progress import no_progress
 from metseg.core.study import SEQUENCES, Study
 from metseg.core.volume import ProbabilityMap, Volume
-from metseg.engines.base import Engine
+from metseg.engines.base import Engine, PreparingEngine
 from metseg.preprocess.foreground import foreground_mask
 
 
@@ -26,6 +27,7 @@ def check_engine(engine: Engine, study: Study) -> ProbabilityMap:
     5. The order of the images, and images that the card does not ask for, change nothing.
     6. A study that lacks a sequence is refused by an ``InputError``.
     7. Progress runs forwards, from within 0 to its total.
+    8. An engine that prepares gives the same map in two steps as in one.
 
     Args:
         engine: ready to predict.
@@ -46,6 +48,8 @@ def check_engine(engine: Engine, study: Study) -> ProbabilityMap:
     _check_progress(reports)
     _check_same(found, engine.predict(study), "the same study was predicted twice")
     _check_same(found, engine.predict(_shuffled(study)), "the order of the images was changed")
+    if isinstance(engine, PreparingEngine):
+        _check_same(found, engine.prepare(study)(no_progress), "the study was prepared first")
     _check_unchanged(study, before)
     _check_missing(engine, study)
     return found
@@ -84,6 +88,12 @@ def _check_same(first: ProbabilityMap, second: ProbabilityMap, change: str) -> N
     differing = int(np.count_nonzero(first.array != second.array))
     if differing:
         raise BrokenLawError(f"{differing} probabilities differ when {change}.")
+    if (first.decision is None) != (second.decision is None):
+        raise BrokenLawError(f"The model's own labels are there or not when {change}.")
+    if first.decision is not None and second.decision is not None:
+        differing = int(np.count_nonzero(first.decision.array != second.decision.array))
+        if differing:
+            raise BrokenLawError(f"{differing} of the model's own labels differ when {change}.")
 
 
 def _check_unchanged(study: Study, before: Mapping[str, NDArray[np.float32]]) -> None:

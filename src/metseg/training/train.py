@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from metseg.core.errors import ConfigError
 from metseg.engines.bundle import sha256_of
+from metseg.io.atomic import write_bytes
 from metseg.networks.compact_unet import CompactUNet
 from metseg.synthesis.hosts import Host, read_hosts
 from metseg.training.losses import brain_loss, lesion_loss, scene_loss
@@ -77,6 +78,14 @@ def _keep_recipe(recipe: Recipe, path: Path) -> None:
             hint="Go on with that recipe, or choose another folder with --out.",
         )
     path.write_text(recipe.model_dump_json(indent=2), encoding="utf-8")
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drop the rows of steps beyond ``step``, which will be done again, and a row that a kill broke off."""
+    rows = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    kept = [row for row in rows if row.endswith(b"\n") and (at := row.partition(b",")[0]).isdigit() and int(at) <= step]
+    if kept != rows:
+        write_bytes(path, b"".join(kept))
 
 
 def _check_start(recipe: Recipe, start: Path | None) -> None:
@@ -140,6 +149,7 @@ def train(recipe: Recipe, data: Path, out: Path, workers: int, start: Path | Non
             "step": step, "elapsed_min": elapsed_min(),
         })  # fmt: skip
 
+    _cut_log(out / "log.csv", step)
     with (out / "log.csv").open("a", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         recent: list[tuple[float, float, int, int, int]] = []
