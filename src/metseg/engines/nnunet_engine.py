@@ -124,20 +124,30 @@ class NnunetEngine:
 def _probabilities(
     logits: NDArray[np.float32], model: NnunetModel, card: ModelCard
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Of each label or region but the background, and of lesion: (class, i, j, k), and their names."""
-    if model.regions:
-        shares: NDArray[Any] = 1 / (1 + np.exp(-logits))
-    else:
-        shares = np.exp(logits - logits.max(axis=0))
-        shares /= shares.sum(axis=0)
+    """Of each label or region but the background, and of lesion: (class, i, j, k), and their names.
+
+    Row by row, and where they are as many as the logits in their place: a scan of a body leaves no room for both.
+    """
     own = [n for n, value in enumerate(model.labels) if value in card.labels]
     lesion = [n for n in own if model.labels[n] in card.lesion]
-    of_lesion = shares[lesion].max(axis=0) if model.regions else shares[lesion].sum(axis=0)
     names = tuple(card.labels[model.labels[n]] for n in own)
-    if LESION in names:
-        return np.clip(shares[own], 0, 1).astype(np.float32), names
-    array = np.concatenate([shares[own], of_lesion[np.newaxis]])
-    return np.clip(array, 0, 1).astype(np.float32), (*names, LESION)
+    classes = names if LESION in names else (*names, LESION)
+    result = logits if len(classes) == len(logits) else np.empty((len(classes), *logits.shape[1:]), dtype=np.float32)
+    for row in range(logits.shape[1]):
+        shares = _shares(logits[:, row], regions=model.regions)
+        of_lesion = shares[lesion].max(axis=0) if model.regions else shares[lesion].sum(axis=0)
+        result[: len(own), row] = shares[own]
+        if LESION not in names:
+            result[-1, row] = of_lesion
+    return np.clip(result, 0, 1, out=result), classes
+
+
+def _shares(logits: NDArray[np.float32], *, regions: bool) -> NDArray[np.float32]:
+    """Logits (output, …) as probabilities: each region by itself, or labels that share one voxel."""
+    if regions:
+        return np.asarray(1 / (1 + np.exp(-logits)))
+    shares = np.exp(logits - logits.max(axis=0))
+    return np.asarray(shares / shares.sum(axis=0))
 
 
 def _stage_grid(image: Grid, axes: tuple[int, int, int], outcome: Outcome) -> Grid:
