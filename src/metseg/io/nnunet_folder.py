@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metseg.core.errors import ModelError
-from metseg.engines.nnunet.unet_graph import once
+from metseg.engines.nnunet.unet_weights import once
 from metseg.io.nnunet_plans import Plans
 from metseg.io.torch_file import read_torch_file
 
