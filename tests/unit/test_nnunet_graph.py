@@ -50,16 +50,46 @@ KINDS = pytest.mark.parametrize(
     ids=["3d", "residual", "2d", "nested", "attention", "nested 2d", "attention 2d"],
 )  # fmt: skip
 FOREIGN = pytest.mark.parametrize(
-    ("change", "message"),
+    ("network", "window", "change", "message"),
     [
-        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
-        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
         (
-            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
+            PLAIN, (6, 12, 8), lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"),
+            "lacks the weight encoder.stages.1.0.convs.0.norm",
+        ),
+        (
+            PLAIN, (6, 12, 8), lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}),
+            "1 weights .* no place",
+        ),
+        (
+            PLAIN, (6, 12, 8), lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
             r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
         ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.pop("decoder.stages.1.0.convs.0.conv.weight"),
+            "lacks the weight decoder.stages.1.0.convs.0.conv.weight",
+        ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.update({"decoder.transpconvs.1.2.bias": np.zeros(4)}),
+            "1 weights .* no place in it, decoder.transpconvs.1.2.bias for one",
+        ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.update({"decoder.transpconvs.1.1.weight": np.zeros((6, 4, 1, 2))}),
+            r"transpconvs.1.1.weight has shape \(6, 4, 1, 2\), but its plan asks for \(6, 4, 2, 2\)",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.pop("decoder.gates.0.psi.weight"),
+            "lacks the weight decoder.gates.0.psi.weight",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.update({"decoder.gates.2.phi.bias": np.zeros(4)}),
+            "1 weights .* no place in it, decoder.gates.2.phi.bias for one",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.update({"decoder.gates.0.theta.weight": np.zeros((6, 6, 2, 2))}),
+            r"theta.weight has shape \(6, 6, 2, 2\), but its plan asks for \(6, 6, 1, 2\)",
+        ),
     ],
-)
+)  # fmt: skip
 AVERAGED = pytest.mark.parametrize(
     ("network", "window", "shape", "mirror", "folds"),
     [
@@ -140,11 +170,11 @@ def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
 
 
 @FOREIGN
-def test_weights_of_another_network_are_refused(change, message, runtime):
-    weights = make_weights(PLAIN)
+def test_weights_of_another_network_are_refused(network, window, change, message, runtime):
+    weights = make_weights(network)
     change(weights)
     with pytest.raises(ModelError, match=message):
-        WindowNetwork(stage_of(PLAIN, (6, 12, 8)), weights, runtime)
+        WindowNetwork(stage_of(network, window), weights, runtime)
 
 
 def expected_logits(network, folds, padded, window, mirror):

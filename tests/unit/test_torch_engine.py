@@ -69,11 +69,11 @@ def test_a_network_is_that_of_openvino(network, window, batch, runtime):
 
 
 @FOREIGN
-def test_weights_of_another_network_are_refused(change, message):
-    weights = make_weights(PLAIN)
+def test_weights_of_another_network_are_refused(network, window, change, message):
+    weights = make_weights(network)
     change(weights)
     with pytest.raises(ModelError, match=message):
-        build_unet(PLAIN, weights)
+        build_unet(network, weights)
 
 
 def test_weights_of_the_same_layers_under_other_names_do_not_matter():

@@ -196,7 +196,7 @@ class PlannedUNet(nn.Module):
 
     decoder_kind: type[Decoder]
 
-    def __init__(  # noqa: PLR0913  # the arguments are nnU-Net's
+    def __init__(  # noqa: PLR0913, PLR0917  # the arguments are nnU-Net's
         self,
         input_channels: int,
         n_stages: int,

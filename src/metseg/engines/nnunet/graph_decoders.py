@@ -37,7 +37,7 @@ def nested_decoder(layers: GraphLayers, it: UNetArguments, skips: Sequence[Any])
 
 
 def attention_decoder(layers: GraphLayers, it: UNetArguments, skips: Sequence[Any]) -> Any:
-    """That of ``metseg.networks.attention_unet``: as the plain one, but the stage below weighs what the encoder says."""
+    """That of ``metseg.networks.attention_unet``: the plain one, whose skips are weighed by the stage below."""
     x = skips[-1]
     for stage, level, depth in _up(it):
         features, stride = it.features[level], it.strides[level + 1]
