@@ -97,7 +97,7 @@ class PlainDecoder(Decoder):
         return [x]
 
 
-_ENCODERS: Final = {"plain": Encoder, "residual": ResidualEncoder}
+_ENCODERS: Final[Mapping[str, type[nn.Module]]] = {"plain": Encoder, "residual": ResidualEncoder}
 _DECODERS: Final = {"plain": PlainDecoder, "nested": NestedDecoder, "attention": AttentionDecoder}
 
 
