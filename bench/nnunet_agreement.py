@@ -1,10 +1,11 @@
 """Hold metseg and nnUNetPredictor against the same networks in double precision, on models made for it.
 
-``python bench/nnunet_agreement.py [--steps N]`` needs torch, nnunetv2 (2.8.1 was used) and metseg in one environment.
-For each model it writes a folder as nnU-Net does (small networks with random weights, or trained for N steps to find
-bright blobs), imports it, runs both on a made-up image, and prints the root mean square error of the logits, the voxels
-of another label than double precision gives, and the lowest Dice of a label with it. Cascades are compared directly,
-since each program feeds its second stage its own labels. That nnU-Net misses its environment variables does not matter.
+``python bench/nnunet_agreement.py [--steps N] [--only WORD]`` needs torch, nnunetv2 (2.8.1 was used) and metseg in one
+environment. For each model it writes a folder as nnU-Net does (small networks with random weights, or trained for N
+steps to find bright blobs), imports it, runs both on a made-up image, and prints the root mean square error of the
+logits, the voxels of another label than double precision gives, and the lowest Dice of a label with it. Cascades are
+compared directly, since each program feeds its second stage its own labels. That nnU-Net misses its environment
+variables does not matter.
 """
 
 import argparse
@@ -43,6 +44,11 @@ RESAMPLING = {
 }  # fmt: skip
 SEEN = {"max": 300.0, "mean": 40.0, "median": 38.0, "min": -50.0, "percentile_00_5": -30.0, "percentile_99_5": 90.0,
         "std": 20.0}  # fmt: skip
+KINDS = {
+    "PlainConvUNet": "dynamic_network_architectures.architectures.unet",
+    "ResidualEncoderUNet": "dynamic_network_architectures.architectures.unet",
+    "UNetPlusPlus": "metseg.networks.unet_plus_plus", "AttentionUNet": "metseg.networks.attention_unet",
+}  # fmt: skip
 ONE = {"background": 0, "mets": 1}
 THREE = {"background": 0, "core": 1, "oedema": 2, "enhancing": 3}
 REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [1, 3], "enhancing": 3}
@@ -75,11 +81,11 @@ def architecture(kind: str, kernels: list[list[int]], strides: list[list[int]], 
         "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{axes}d",
         "norm_op_kwargs": {"eps": 1e-5, "affine": True}, "dropout_op": None, "dropout_op_kwargs": None,
         "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
-        "n_conv_per_stage" if kind == "PlainConvUNet" else "n_blocks_per_stage": depth,
+        "n_blocks_per_stage" if kind == "ResidualEncoderUNet" else "n_conv_per_stage": depth,
         "n_conv_per_stage_decoder": [1] * (stages - 1),
     }  # fmt: skip
     return {
-        "network_class_name": f"dynamic_network_architectures.architectures.unet.{kind}", "arch_kwargs": given,
+        "network_class_name": f"{KINDS[kind]}.{kind}", "arch_kwargs": given,
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }  # fmt: skip
 
@@ -129,6 +135,21 @@ def models() -> Iterator[Model]:
     }
     yield Model("cascade, CT, 2 folds", cascade, ("3d_lowres", "3d_cascade_fullres"), THREE, ("CT",), (30, 60, 56),
                 (2.0, 0.9, 0.9), folds=2, mirror=False)  # fmt: skip
+    yield from _own_networks()
+
+
+def _own_networks() -> Iterator[Model]:
+    """U-Net++ and Attention U-Net, for slices of 5 mm and in 2D."""
+    kernels, strides = [[1, 3, 3], [3, 3, 3], [3, 3, 3]], [[1, 1, 1], [1, 2, 2], [2, 2, 2]]
+    for kind in ("UNetPlusPlus", "AttentionUNet"):
+        thick = configuration(
+            [5, 1, 1], [8, 32, 32], architecture(kind, kernels, strides, [2, 2, 2]), "ZScoreNormalization", 1
+        )
+        yield Model(f"{kind}, 5 mm slices of 4 mm ones, 2 folds", {"3d_fullres": thick}, ("3d_fullres",), THREE,
+                    ("T1c",), (14, 50, 44), (4.0, 0.8, 0.9), folds=2, transpose=(0, 2, 1))  # fmt: skip
+        flat = architecture(kind, [[3, 3]] * 3, [[1, 1], [2, 2], [2, 2]], [2, 2, 2])
+        yield Model(f"{kind}, 2d, CT", {"2d": configuration([1, 1], [48, 40], flat, "CTNormalization", 1)}, ("2d",),
+                    ONE, ("CT",), (12, 60, 70), (5.0, 0.7, 0.8))  # fmt: skip
 
 
 def write(model: Model, results: Path, steps: int = 0, teach: Teach | None = None) -> list[Path]:
@@ -181,6 +202,8 @@ def _shake(network: torch.nn.Module) -> None:
         for name, weight in network.named_parameters():
             if "norm" in name:
                 weight.normal_(0.8, 0.3)
+            elif "psi" in name:
+                weight.normal_(0, 1)  # so that gates open and close
             elif "seg_layers" in name and weight.ndim > 1:
                 weight.normal_(0, 1)
 
@@ -352,12 +375,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=0, help="of training; 0 for random weights")
-    steps = parser.parse_args().steps
+    parser.add_argument("--only", default="", help="models whose names have this in them")
+    wanted = parser.parse_args()
     print("| model | logits, metseg | nnUNetPredictor | labels, metseg | nnUNetPredictor | Dice, metseg | "
           "nnUNetPredictor |\n|---|---|---|---|---|---|---|")  # fmt: skip
-    for model in models():
+    for model in (one for one in models() if wanted.only in one.name):
         with tempfile.TemporaryDirectory() as folder:
-            print(compare(model, Path(folder), steps), flush=True)
+            print(compare(model, Path(folder), wanted.steps), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from scipy.ndimage import correlate
 
-from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.unet_arguments import UNetArguments
 
 SLOPE, EPSILON = 0.01, 1e-5
 
@@ -29,12 +29,18 @@ def make_weights(it: UNetArguments, seed: int = 0) -> dict[str, np.ndarray]:
         conv(name, outputs, inputs, kernel)
     for n in range(len(it.decoder_depth)):
         level = len(it.features) - 2 - n
-        stride = it.strides[level + 1]
-        weights[f"decoder.transpconvs.{n}.weight"] = rng.normal(
-            0, 1 / np.sqrt(it.features[level + 1]), (it.features[level + 1], it.features[level], *stride)
-        )
-        weights[f"decoder.transpconvs.{n}.bias"] = rng.normal(0, 0.1, it.features[level])
-        conv(f"decoder.seg_layers.{n}", it.outputs, it.features[level], (1,) * len(stride), norm=False)
+        fine, coarse, stride = it.features[level], it.features[level + 1], it.strides[level + 1]
+        ones = (1,) * len(stride)
+        for name in _nodes(it, n):
+            weights[f"decoder.transpconvs.{name}.weight"] = rng.normal(0, 1 / np.sqrt(coarse), (coarse, fine, *stride))
+            weights[f"decoder.transpconvs.{name}.bias"] = rng.normal(0, 0.1, fine)
+        conv(f"decoder.seg_layers.{n}", it.outputs, fine, ones, norm=False)
+        if it.decoder == "attention":
+            conv(f"decoder.gates.{n}.theta", fine, fine, stride, norm=False)
+            del weights[f"decoder.gates.{n}.theta.bias"]
+            conv(f"decoder.gates.{n}.phi", fine, coarse, ones, norm=False)
+            conv(f"decoder.gates.{n}.psi", 1, fine, ones, norm=False)
+            weights[f"decoder.gates.{n}.psi.weight"] *= 4  # so that it weighs clearly
     return {name: w.astype(np.float32) for name, w in weights.items()}
 
 
@@ -75,9 +81,15 @@ def _convolutions(it: UNetArguments) -> Iterator[tuple[str, int, int, tuple[int,
             inputs = features
     for n, depth in enumerate(it.decoder_depth):
         level = len(it.features) - 2 - n
-        for m in range(depth):
-            inputs = it.features[level] * (2 if m == 0 else 1)
-            yield f"decoder.stages.{n}.convs.{m}", it.features[level], inputs, it.kernels[level]
+        for node, name in enumerate(_nodes(it, n)):
+            for m in range(depth):
+                inputs = it.features[level] * (2 + node if m == 0 else 1)
+                yield f"decoder.stages.{name}.convs.{m}", it.features[level], inputs, it.kernels[level]
+
+
+def _nodes(it: UNetArguments, stage: int) -> list[str]:
+    """Names of what lies at one stage of the decoder: the stage itself, or its nodes where they are nested."""
+    return [f"{stage}.{node}" for node in range(stage + 1)] if it.decoder == "nested" else [str(stage)]
 
 
 class Oracle:
@@ -98,11 +110,49 @@ class Oracle:
                 else:
                     x = self.residual(x, f"encoder.stages.{stage}.blocks.{n}", step)
             skips.append(x)
-        for n, depth in enumerate(it.decoder_depth):
-            x = np.concatenate([self.upsampled(x, f"decoder.transpconvs.{n}"), skips[-2 - n]])
-            for m in range(depth):
-                x = rectified(self.conv_norm(x, f"decoder.stages.{n}.convs.{m}"))
-        return self.conv(x, f"decoder.seg_layers.{len(it.decoder_depth) - 1}")
+        decode = {"plain": self.decoded, "nested": self.nested, "attention": self.decoded}[it.decoder]
+        return self.conv(decode(skips), f"decoder.seg_layers.{len(it.decoder_depth) - 1}")
+
+    def decoded(self, skips):
+        x = skips[-1]
+        for n, depth in enumerate(self.it.decoder_depth):
+            skip = self.gated(skips[-2 - n], x, n) if self.it.decoder == "attention" else skips[-2 - n]
+            x = np.concatenate([self.upsampled(x, f"decoder.transpconvs.{n}"), skip])
+            x = self.stacked(x, f"decoder.stages.{n}", depth)
+        return x
+
+    def nested(self, skips):
+        """X(i, j) by the paper's recursion, node after node."""
+        deepest = len(skips) - 1
+        known = {(level, 0): skip for level, skip in enumerate(skips)}
+        for j in range(1, deepest + 1):
+            for i in range(deepest - j + 1):
+                name = f"{deepest - 1 - i}.{j - 1}"
+                raised = self.upsampled(known[i + 1, j - 1], f"decoder.transpconvs.{name}")
+                seen = np.concatenate([*(known[i, before] for before in range(j)), raised])
+                depth = self.it.decoder_depth[deepest - 1 - i]
+                known[i, j] = self.stacked(seen, f"decoder.stages.{name}", depth)
+        return known[0, deepest]
+
+    def gated(self, skip, gating, n):
+        name, stride = f"decoder.gates.{n}", self.it.strides[len(self.it.features) - 1 - n]
+        spread = (-1, *[1] * len(stride))
+        both = self.conv(gating, f"{name}.phi")
+        for offset in np.ndindex(stride):  # each voxel of a block has its own part of the kernel
+            part = skip[(slice(None), *(slice(start, None, step) for start, step in zip(offset, stride)))]
+            both = both + np.tensordot(self.w[f"{name}.theta.weight"][(slice(None), slice(None), *offset)], part, 1)
+        psi = np.tensordot(self.w[f"{name}.psi.weight"].reshape(1, -1), np.maximum(both, 0), 1)
+        weights = 1 / (1 + np.exp(-psi - self.w[f"{name}.psi.bias"].reshape(spread)))
+        for axis, step in enumerate(stride, 1):
+            cells = np.arange(weights.shape[axis])
+            at = (np.arange(weights.shape[axis] * step) + 0.5) / step - 0.5
+            weights = np.apply_along_axis(lambda line, at=at, cells=cells: np.interp(at, cells, line), axis, weights)
+        return skip * weights
+
+    def stacked(self, x, name, depth):
+        for m in range(depth):
+            x = rectified(self.conv_norm(x, f"{name}.convs.{m}"))
+        return x
 
     def residual(self, x, name, stride):
         around = x

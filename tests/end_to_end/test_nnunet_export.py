@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from end_to_end.test_nnunet_models import NETWORK, metseg, put
+from end_to_end.test_nnunet_models import NETWORK, OWN, metseg, own, put
 from metseg.core.errors import InputError, ModelError
 from metseg.io import nnunet_export
 from metseg.io.nnunet_export import export_nnunet
@@ -61,6 +61,28 @@ def test_there_and_back_gives_the_same_weights_and_plans(results, tmp_path):
     for stage in bundle.manifest.nnunet.stages:
         for path in stage.weights:
             assert (again.folder / path).read_bytes() == (bundle.folder / path).read_bytes()
+
+
+@pytest.mark.parametrize("decoder", OWN)
+def test_metsegs_own_networks_go_back_with_each_weight_once(results, tmp_path, decoder):
+    """In a cascade whose second stage inherits its network, with dropout and batch normalisation."""
+    more = {"dropout_op": "torch.nn.Dropout3d", "dropout_op_kwargs": {"p": 0.2}, "norm_op": "torch.nn.BatchNorm3d"}
+    network, architecture = own(decoder, 3, **more)
+    put(results, "3d_lowres", architecture=architecture)
+    path = put(results, "3d_cascade_fullres", folds=1, architecture=architecture)
+    weights = with_running_statistics(make_weights(network))
+    save(path / "fold_0" / "checkpoint_final.pth", {"network_weights": weights, "trainer_name": "nnUNetTrainer"})
+    bundle = import_nnunet(results, tmp_path / "mets")
+    assert [stage.network.decoder for stage in bundle.manifest.nnunet.stages] == ["plain", decoder]
+    _, last = export_nnunet(bundle, tmp_path / "back")
+    state = read_torch_file(last / "fold_0" / "checkpoint_final.pth")["network_weights"]
+    assert set(state) == set(weights)
+    for key, weight in weights.items():
+        assert state[key].shape == weight.shape
+        np.testing.assert_array_equal(state[key], weight)
+    assert (last / "plans.json").read_bytes() == (path / "plans.json").read_bytes()
+    again = import_nnunet(tmp_path / "back", tmp_path / "again")
+    assert again.manifest.nnunet == bundle.manifest.nnunet
 
 
 def test_a_checkpoint_says_what_nnunet_asks_of_it(results, tmp_path):

@@ -33,6 +33,8 @@ PLAN = {
     **FULLRES, "spacing": [2.0, 1.0, 1.0], "patch_size": list(WINDOW), "normalization_schemes": ["NoNormalization"],
     "architecture": {**ARCHITECTURE, "arch_kwargs": KWARGS},
 }  # fmt: skip
+OWN = {"nested": "metseg.networks.unet_plus_plus.UNetPlusPlus",
+       "attention": "metseg.networks.attention_unet.AttentionUNet"}  # fmt: skip
 SEED = 2  # with which all labels are found
 INNER = (slice(1, 17), slice(2, 18), slice(3, 15))
 LABELS = {"background": 0, "core": 1, "oedema": 2}
@@ -59,6 +61,12 @@ def put(results, configuration="3d_fullres", network=NETWORK, folds=2, *, channe
     return path
 
 
+def own(decoder, channels=1, **kwargs):
+    """A network with one of metseg's own decoders, and the plan's words for it."""
+    architecture = {**ARCHITECTURE, "network_class_name": OWN[decoder], "arch_kwargs": {**KWARGS, **kwargs}}
+    return NETWORK.model_copy(update={"decoder": decoder, "channels": channels}), architecture
+
+
 @pytest.fixture
 def results(tmp_path):
     return tmp_path / "nnUNet_results"
@@ -79,12 +87,12 @@ def scan(tmp_path):
     return path
 
 
-def expected_labels(scan):
+def expected_labels(scan, network=NETWORK, seed=SEED):
     """By double precision: nothing is resampled, since the scan has the plan's spacing."""
     image = np.asarray(nib.load(scan).dataobj).astype(np.float32)
     channels = image[INNER].transpose(2, 1, 0)[np.newaxis]
-    weights = [make_weights(NETWORK, SEED + fold) for fold in range(2)]
-    logits = expected_logits(NETWORK, weights, channels, WINDOW, (1, 2))
+    weights = [make_weights(network, seed + fold) for fold in range(2)]
+    logits = expected_logits(network, weights, channels, WINDOW, (1, 2))
     labels = np.zeros(image.shape, dtype=np.uint8)
     labels[INNER] = logits.argmax(axis=0).transpose(2, 1, 0)
     return labels, logits
@@ -115,6 +123,19 @@ def test_import_segment_and_get_the_labels_that_the_network_gives(results, scan,
     manifest = json.loads((out / "scan" / "run.json").read_text(encoding="utf-8"))
     assert manifest["model"]["name"] == "dataset007_mets-3d_fullres"
     assert manifest["options"]["operating_point"] == "nnunet"
+
+
+@pytest.mark.parametrize("decoder", OWN)
+def test_metsegs_own_networks_give_their_labels(results, scan, tmp_path, decoder):
+    network, architecture = own(decoder)
+    put(results, network=network, architecture=architecture, seed=3)
+    told = json.loads(metseg("models", "import", results, "-o", tmp_path / "models", "--json").stdout)
+    arguments = ("segment", scan, "-o", tmp_path / "out", "--model", told["folder"], "--formats", "nifti")
+    assert metseg(*arguments).exit_code == 0
+    expected, _ = expected_labels(scan, network, seed=3)
+    assert {1, 2} <= set(np.unique(expected))
+    found = nib.load(tmp_path / "out" / "scan" / "segmentation.nii.gz")
+    np.testing.assert_array_equal(np.asarray(found.dataobj), expected)
 
 
 def test_probabilities_lie_where_the_image_is(results, scan, tmp_path):

@@ -9,7 +9,7 @@ from metseg.engines.nnunet.decide import decided, decided_on
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.resample import Resampling, resample_image
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.unet_arguments import UNetArguments
 
 GRIDS = [
     ((12, 17, 20), (31, 24, 41), None),

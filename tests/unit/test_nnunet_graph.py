@@ -9,7 +9,8 @@ from metseg.engines.nnunet.cascade import Running, run_model
 from metseg.engines.nnunet.predictor import HostSums, Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import UNetArguments, once, under_all_names
+from metseg.engines.nnunet.unet_arguments import UNetArguments
+from metseg.engines.nnunet.unet_weights import once, under_all_names
 from metseg.engines.nnunet.window_network import OpenVinoPredictor, WindowNetwork
 from metseg.engines.nnunet.windows import importance, windows
 from metseg.engines.openvino_network import Runtime
@@ -27,19 +28,68 @@ FLAT = UNetArguments(
     channels=1, outputs=2, encoder="plain", features=(4, 6), kernels=((3, 3), (3, 3)), strides=((1, 1), (2, 2)),
     depth=(2, 2), decoder_depth=(2,),
 )  # fmt: skip
+NESTED = UNetArguments(
+    channels=2, outputs=3, encoder="plain", decoder="nested", features=(4, 6, 5, 3),
+    kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 1, 3)), strides=((1, 1, 1), (1, 2, 2), (2, 2, 2), (3, 1, 2)),
+    depth=(1, 2, 1, 1), decoder_depth=(1, 1, 2),
+)  # fmt: skip
+GATED = NESTED.model_copy(update={"decoder": "attention"})
+FLAT_NESTED = UNetArguments(
+    channels=1, outputs=2, encoder="plain", decoder="nested", features=(4, 6, 5), kernels=((3, 3),) * 3,
+    strides=((1, 1), (2, 2), (1, 2)), depth=(2, 1, 1), decoder_depth=(2, 1),
+)  # fmt: skip
+FLAT_GATED = FLAT_NESTED.model_copy(update={"decoder": "attention"})
 
 # Every engine must pass these.
-FOREIGN = pytest.mark.parametrize(
-    ("change", "message"),
+KINDS = pytest.mark.parametrize(
+    ("network", "window"),
     [
-        (lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"), "lacks the weight encoder.stages.1.0.convs.0.norm"),
-        (lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}), "1 weights .* no place"),
+        (PLAIN, (6, 12, 8)), (RESIDUAL, (6, 8, 12)), (FLAT, (10, 12)), (NESTED, (6, 12, 16)), (GATED, (6, 12, 16)),
+        (FLAT_NESTED, (10, 12)), (FLAT_GATED, (10, 12)),
+    ],
+    ids=["3d", "residual", "2d", "nested", "attention", "nested 2d", "attention 2d"],
+)  # fmt: skip
+FOREIGN = pytest.mark.parametrize(
+    ("network", "window", "change", "message"),
+    [
         (
-            lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
+            PLAIN, (6, 12, 8), lambda w: w.pop("encoder.stages.1.0.convs.0.norm.bias"),
+            "lacks the weight encoder.stages.1.0.convs.0.norm",
+        ),
+        (
+            PLAIN, (6, 12, 8), lambda w: w.update({"encoder.stages.3.0.convs.0.conv.weight": np.zeros(3)}),
+            "1 weights .* no place",
+        ),
+        (
+            PLAIN, (6, 12, 8), lambda w: w.update({"decoder.seg_layers.1.bias": np.zeros(4)}),
             r"decoder.seg_layers.1.bias has shape \(4,\), but its plan asks for \(3,\)",
         ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.pop("decoder.stages.1.0.convs.0.conv.weight"),
+            "lacks the weight decoder.stages.1.0.convs.0.conv.weight",
+        ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.update({"decoder.transpconvs.1.2.bias": np.zeros(4)}),
+            "1 weights .* no place in it, decoder.transpconvs.1.2.bias for one",
+        ),
+        (
+            FLAT_NESTED, (10, 12), lambda w: w.update({"decoder.transpconvs.1.1.weight": np.zeros((6, 4, 1, 2))}),
+            r"transpconvs.1.1.weight has shape \(6, 4, 1, 2\), but its plan asks for \(6, 4, 2, 2\)",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.pop("decoder.gates.0.psi.weight"),
+            "lacks the weight decoder.gates.0.psi.weight",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.update({"decoder.gates.2.phi.bias": np.zeros(4)}),
+            "1 weights .* no place in it, decoder.gates.2.phi.bias for one",
+        ),
+        (
+            FLAT_GATED, (10, 12), lambda w: w.update({"decoder.gates.0.theta.weight": np.zeros((6, 6, 2, 2))}),
+            r"theta.weight has shape \(6, 6, 2, 2\), but its plan asks for \(6, 6, 1, 2\)",
+        ),
     ],
-)
+)  # fmt: skip
 AVERAGED = pytest.mark.parametrize(
     ("network", "window", "shape", "mirror", "folds"),
     [
@@ -72,9 +122,7 @@ def image(channels, shape, seed=1):
     return np.random.default_rng(seed).normal(0, 1, (channels, *shape)).astype(np.float32)
 
 
-@pytest.mark.parametrize(
-    ("network", "window"), [(PLAIN, (6, 12, 8)), (RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["3d", "residual", "2d"]
-)
+@KINDS
 def test_a_graph_is_the_network(network, window, runtime):
     weights = make_weights(network)
     found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
@@ -84,7 +132,11 @@ def test_a_graph_is_the_network(network, window, runtime):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("network", "window"), [(RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["residual", "2d"])
+@pytest.mark.parametrize(
+    ("network", "window"),
+    [(RESIDUAL, (6, 8, 12)), (FLAT, (10, 12)), (NESTED, (6, 12, 16)), (GATED, (6, 12, 16))],
+    ids=["residual", "2d", "nested", "attention"],
+)
 def test_batch_normalisation_is_by_the_statistics_of_training(network, window, runtime):
     weights = with_running_statistics(make_weights(network))
     found = WindowNetwork(stage_of(network, window), weights, runtime).logits(image(network.channels, window))
@@ -118,11 +170,11 @@ def test_weights_of_the_same_layers_under_other_names_do_not_matter(runtime):
 
 
 @FOREIGN
-def test_weights_of_another_network_are_refused(change, message, runtime):
-    weights = make_weights(PLAIN)
+def test_weights_of_another_network_are_refused(network, window, change, message, runtime):
+    weights = make_weights(network)
     change(weights)
     with pytest.raises(ModelError, match=message):
-        WindowNetwork(stage_of(PLAIN, (6, 12, 8)), weights, runtime)
+        WindowNetwork(stage_of(network, window), weights, runtime)
 
 
 def expected_logits(network, folds, padded, window, mirror):

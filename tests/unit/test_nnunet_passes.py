@@ -8,7 +8,7 @@ from metseg.engines.nnunet.look_again import undecided, windows_that_see
 from metseg.engines.nnunet.predictor import HostSums, Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.unet_arguments import UNetArguments
 from metseg.engines.nnunet.windows import importance, windows
 
 WINDOW = (8, 8, 8)

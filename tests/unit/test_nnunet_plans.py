@@ -60,7 +60,8 @@ def network(**more):
 def test_a_configuration_becomes_a_stage():
     stage = stage_of(plans(), "3d_fullres", ["a", "b"], (0, 1, 2))
     assert (stage.spacing_mm, stage.window, stage.weights) == ((5.0, 0.9, 0.8), (16, 64, 64), ("a", "b"))
-    assert (stage.network.encoder, stage.network.channels, stage.network.outputs) == ("plain", 1, 2)
+    assert (stage.network.encoder, stage.network.decoder) == ("plain", "plain")
+    assert (stage.network.channels, stage.network.outputs) == (1, 2)
     assert stage.network.kernels == ((1, 3, 3), (3, 3, 3), (3, 3, 3))
     assert stage.mirror_axes == (0, 1, 2)
     (scheme,) = stage.normalisation
@@ -83,6 +84,21 @@ def test_plans_of_2_1_name_the_network_in_another_way():
     assert stage.network.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2))
     assert stage.normalisation[0].masked
     assert model_of(it, [stage]).axes == (1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "decoder"), [("unet_plus_plus.UNetPlusPlus", "nested"), ("attention_unet.AttentionUNet", "attention")]
+)
+def test_metsegs_own_networks_go_by_their_whole_name(name, decoder):
+    it = plans(changed(architecture={**ARCHITECTURE, "network_class_name": f"metseg.networks.{name}"}))
+    plain = stage_of(plans(), "3d_fullres", ["a"], None).network
+    assert stage_of(it, "3d_fullres", ["a"], None).network == plain.model_copy(update={"decoder": decoder})
+    foreign = plans(changed(architecture={**ARCHITECTURE, "network_class_name": f"elsewhere.{name}"}))
+    with pytest.raises(ModelError, match=r"the network \w+, which metseg does not have") as caught:
+        stage_of(foreign, "3d_fullres", ["a"], None)
+    assert all(
+        known in caught.value.hint for known in ("PlainConvUNet", "ResidualEncoderUNet", f"metseg.networks.{name}")
+    )
 
 
 def test_one_number_stands_for_all_stages_and_axes():

@@ -20,12 +20,19 @@ from metseg.engines.torch.device import find_device, is_out_of_memory, predictin
 from metseg.engines.torch.predictor import TorchPredictor  # noqa: E402
 from metseg.engines.torch.unet import build_unet  # noqa: E402
 from nnunet_oracle import Oracle, folds_of, make_weights, with_running_statistics  # noqa: E402
-from unit.test_nnunet_graph import AVERAGED, FLAT, FOREIGN, PLAIN, RESIDUAL, cascade, expected_logits, image, stage_of  # noqa: E402
+from unit.test_nnunet_graph import (  # noqa: E402
+    AVERAGED,
+    FOREIGN,
+    KINDS,
+    PLAIN,
+    RESIDUAL,
+    cascade,
+    expected_logits,
+    image,
+    stage_of,
+)
 
 CPU = torch.device("cpu")
-KINDS = pytest.mark.parametrize(
-    ("network", "window"), [(PLAIN, (6, 12, 8)), (RESIDUAL, (6, 8, 12)), (FLAT, (10, 12))], ids=["3d", "residual", "2d"]
-)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +69,11 @@ def test_a_network_is_that_of_openvino(network, window, batch, runtime):
 
 
 @FOREIGN
-def test_weights_of_another_network_are_refused(change, message):
-    weights = make_weights(PLAIN)
+def test_weights_of_another_network_are_refused(network, window, change, message):
+    weights = make_weights(network)
     change(weights)
     with pytest.raises(ModelError, match=message):
-        build_unet(PLAIN, weights)
+        build_unet(network, weights)
 
 
 def test_weights_of_the_same_layers_under_other_names_do_not_matter():

@@ -19,7 +19,7 @@ from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_model
 from metseg.engines.nnunet.predictor import Fold, Passes
 from metseg.engines.nnunet.prepare import Channels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import Weights
+from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.nnunet.window_network import OpenVinoPredictor
 from metseg.engines.openvino_network import Runtime
 from metseg.preprocess.reorient import Reorient, turned_back

@@ -10,7 +10,7 @@ from typing import Any
 from metseg.core.errors import ModelError
 from metseg.engines.bundle import Bundle
 from metseg.engines.nnunet.stage import NnunetModel, Stage
-from metseg.engines.nnunet.unet_graph import under_all_names
+from metseg.engines.nnunet.unet_weights import under_all_names
 from metseg.io.nnunet_folder import read_plans
 from metseg.io.nnunet_source import SOURCE, Source, read_source
 from metseg.io.output_folder import make_output_folder, unwritable
@@ -100,8 +100,11 @@ def _write_stage(bundle: Bundle, stage: Stage, trainer: str, folder: Path) -> No
         shutil.copyfile(path, folder / path.name)
     dropout = read_plans(kept[0].parent).dropout(stage.name)
     for weights in stage.weights:
+        named = load_file(str(bundle.path(weights)))
+        if stage.network.decoder == "plain":  # metseg's own networks save each weight once
+            named = under_all_names(named, dropout=dropout)
         checkpoint = {
-            "network_weights": under_all_names(load_file(str(bundle.path(weights))), dropout=dropout),
+            "network_weights": named,
             "trainer_name": trainer,
             "init_args": {"configuration": stage.name},
             # nnU-Net takes the largest of these axes, so that none at all is None.

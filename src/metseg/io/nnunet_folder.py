@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metseg.core.errors import ModelError
-from metseg.engines.nnunet.unet_graph import once
+from metseg.engines.nnunet.unet_weights import Weights, once
 from metseg.io.nnunet_plans import Plans
 from metseg.io.torch_file import read_torch_file
 
@@ -34,13 +33,13 @@ class Checkpoint:
     """What metseg needs of a checkpoint.
 
     Args:
-        weights: by name, each once.
+        weights: by name, each once; in single precision, but for counters.
         trainer: name of nnU-Net's class.
         configuration: that it was trained for.
         mirror_axes: along which the training allows mirroring.
     """
 
-    weights: Mapping[str, NDArray[np.float32]]
+    weights: Weights
     trainer: str
     configuration: str
     mirror_axes: tuple[int, ...]

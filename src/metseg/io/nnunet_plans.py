@@ -12,7 +12,12 @@ from metseg.engines.nnunet.resample import Resampling
 from metseg.engines.nnunet.stage import NnunetModel, Stage
 
 Json = Mapping[str, Any]
-_ENCODERS: Final = {"PlainConvUNet": "plain", "ResidualEncoderUNet": "residual"}
+# Encoder and decoder. nnU-Net finds its own networks by their last name wherever they lie; metseg's go by their whole.
+_NETWORKS: Final = {
+    "PlainConvUNet": ("plain", "plain"), "ResidualEncoderUNet": ("residual", "plain"),
+    "metseg.networks.unet_plus_plus.UNetPlusPlus": ("plain", "nested"),
+    "metseg.networks.attention_unet.AttentionUNet": ("plain", "attention"),
+}  # fmt: skip
 _DEPTHS: Final = {"plain": "n_conv_per_stage", "residual": "n_blocks_per_stage"}
 _SCHEMES: Final = {
     "ZScoreNormalization": "zscore", "CTNormalization": "ct", "RescaleTo01Normalization": "rescale",
@@ -166,21 +171,22 @@ def _network(it: Json, channels: int, outputs: int) -> dict[str, Any]:
     """``UNetArguments`` of a configuration, in the layout of 2.5 and later, or in the one before."""
     architecture = it.get("architecture")
     if architecture is None:
-        encoder = _known(_ENCODERS, str(it["UNet_class_name"]), "network")
+        encoder, decoder = _known(_NETWORKS, str(it["UNet_class_name"]), "network")
         base, most = int(it["UNet_base_num_features"]), int(it["unet_max_num_features"])
         depth = it["n_conv_per_stage_encoder"]
         return {
-            "channels": channels, "outputs": outputs, "encoder": encoder,
+            "channels": channels, "outputs": outputs, "encoder": encoder, "decoder": decoder,
             "features": tuple(min(base * 2**n, most) for n in range(len(depth))), "depth": depth,
             "kernels": it["conv_kernel_sizes"], "strides": it["pool_op_kernel_sizes"],
             "decoder_depth": it["n_conv_per_stage_decoder"],
         }  # fmt: skip
-    encoder = _known(_ENCODERS, str(architecture["network_class_name"]).rpartition(".")[2], "network")
+    name = str(architecture["network_class_name"])
+    encoder, decoder = _known(_NETWORKS, name if name in _NETWORKS else name.rpartition(".")[2], "network")
     given = architecture["arch_kwargs"]
     _check_blocks(given)
     stages, axes = int(given["n_stages"]), len(it["patch_size"])
     return {
-        "channels": channels, "outputs": outputs, "encoder": encoder,
+        "channels": channels, "outputs": outputs, "encoder": encoder, "decoder": decoder,
         "features": _spread(given["features_per_stage"], stages),
         "kernels": tuple(_spread(one, axes) for one in _spread(given["kernel_sizes"], stages)),
         "strides": tuple(_spread(one, axes) for one in _spread(given["strides"], stages)),

@@ -1,1 +1,1 @@
-"""Networks, one file each. Needs the extra ``train`` (torch)."""
+"""Networks, one file each. Needs torch (the extra ``torch`` or ``train``)."""

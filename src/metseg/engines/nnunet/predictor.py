@@ -13,7 +13,7 @@ from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.mirroring import Infer, Mirroring, mirrored_sum, mirrorings
 from metseg.engines.nnunet.look_again import undecided, windows_that_see
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import Weights
+from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.nnunet.windows import Place, importance, padding, windows
 
 Fold = Callable[[], Weights]  # reads the weights of one

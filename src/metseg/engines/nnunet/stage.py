@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from metseg.core.options import Options
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.resample import Resampling
-from metseg.engines.nnunet.unet_graph import UNetArguments
+from metseg.engines.nnunet.unet_arguments import UNetArguments
 from metseg.preprocess.resample import Millimetres
 
 Axis = Literal[0, 1, 2]

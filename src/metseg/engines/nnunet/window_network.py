@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from metseg.engines.mirroring import Infer
 from metseg.engines.nnunet.predictor import Fold, HostSums, How, predict_logits
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import Weights, unet_graph
+from metseg.engines.nnunet.unet_graph import unet_graph
+from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.openvino_network import Runtime, told_of
 
 

@@ -20,7 +20,8 @@ from metseg.core.progress import Progress
 from metseg.engines.nnunet.look_again import undecided
 from metseg.engines.nnunet.predictor import Fold, How, Sets, predict_logits
 from metseg.engines.nnunet.stage import Stage
-from metseg.engines.nnunet.unet_graph import UNetArguments, Weights
+from metseg.engines.nnunet.unet_arguments import UNetArguments
+from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.nnunet.windows import Place, importance
 from metseg.engines.torch.device import free_unused, is_out_of_memory, no_room, predicting
 from metseg.engines.torch.unet import build_unet

@@ -1,12 +1,12 @@
-"""nnU-Net's networks in torch, as ``metseg.engines.nnunet.unet_graph`` has them for OpenVINO.
+"""Networks that nnU-Net trained in torch, as ``metseg.engines.nnunet.unet_graph`` has them for OpenVINO.
 
-PlainConvUNet and ResidualEncoderUNet of dynamic-network-architectures (MIT). Modules are named as there, so that
-weights are found by their names. The heads of lower resolutions, which training alone needs, are left out.
+PlainConvUNet and ResidualEncoderUNet of dynamic-network-architectures (MIT), and metseg's own U-Net++ and Attention
+U-Net, from ``metseg.networks``. Modules are named as there, so that weights are found by their names. The heads of
+lower resolutions, which training alone needs, are left out.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -14,99 +14,33 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from metseg.engines.nnunet.unet_graph import Axes, UNetArguments, fitting, once, refuse_left_over
+from metseg.engines.nnunet.unet_arguments import UNetArguments
+from metseg.engines.nnunet.unet_weights import Weights, fitting, once, refuse_left_over
+from metseg.networks.attention_unet import AttentionDecoder
+from metseg.networks.unet_layers import Axes, ConvBlock, Decoder, Encoder, Layers, Sizes, Stacked, stage_by_stage
+from metseg.networks.unet_plus_plus import NestedDecoder
 
-_CONV: Final = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: Final = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_POOL: Final = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
-_BATCH: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_INSTANCE: Final = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-_OPTIONAL: Final = re.compile(r"(\.conv|transpconvs\.\d+|seg_layers\.\d+)\.bias$")
+_CONV: Final = {2: nn.Conv2d, 3: nn.Conv3d}
+_POOL: Final = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
+_BATCH: Final = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INSTANCE: Final = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_OPTIONAL: Final = re.compile(r"(\.conv|transpconvs\.\d+(\.\d+)?|seg_layers\.\d+)\.bias$")
 _COUNTER: Final = ".num_batches_tracked"  # of training; nothing hangs on it here
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The layers that one network is made of.
-
-    Args:
-        axes: 2 or 3.
-        batch: normalised by the statistics of training, not by those of each image.
-        epsilon: that the normalisation adds to the variance.
-        slope: of the rectifier below 0.
-    """
-
-    axes: int
-    batch: bool
-    epsilon: float
-    slope: float
-
-    def conv(self, inputs: int, outputs: int, kernel: Axes, stride: Axes) -> nn.Module:
-        """A convolution that pads by half its kernel."""
-        return _CONV[self.axes](inputs, outputs, kernel, stride, tuple((n - 1) // 2 for n in kernel))
-
-    def upsampling(self, inputs: int, outputs: int, stride: Axes) -> nn.Module:
-        """A transposed convolution whose kernel is its stride."""
-        return _TRANSPOSED[self.axes](inputs, outputs, stride, stride)
-
-    def norm(self, features: int) -> nn.Module:
-        """A normalisation with a gain and an offset."""
-        kind = _BATCH if self.batch else _INSTANCE
-        return kind[self.axes](features, eps=self.epsilon, affine=True)
-
-    def pool(self, stride: Axes) -> nn.Module:
-        """The mean of each block."""
-        return _POOL[self.axes](stride, stride)
-
-    @property
-    def ones(self) -> Axes:
-        """The stride, or kernel, that does nothing."""
-        return (1,) * self.axes
-
-
-class ConvNorm(nn.Module):
-    """A convolution, a normalisation, and a leaky rectifier where it is asked for."""
-
-    def __init__(
-        self, parts: Parts, inputs: int, outputs: int, kernel: Axes, stride: Axes, *, rectified: bool = True
-    ) -> None:
-        super().__init__()
-        self.conv = parts.conv(inputs, outputs, kernel, stride)
-        self.norm = parts.norm(outputs)
-        self.slope = parts.slope if rectified else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs, *axes) to (n, outputs, *axes/stride)."""
-        x = self.norm(self.conv(x))
-        return x if self.slope is None else functional.leaky_relu_(x, self.slope)
-
-
-class Stacked(nn.Module):
-    """Convolutions one after the other; the first may lower the resolution."""
-
-    def __init__(self, parts: Parts, inputs: int, outputs: int, kernel: Axes, stride: Axes, depth: int) -> None:
-        super().__init__()
-        layers = [ConvNorm(parts, inputs, outputs, kernel, stride)]
-        layers += [ConvNorm(parts, outputs, outputs, kernel, parts.ones) for _ in range(depth - 1)]
-        self.convs = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs, *axes) to (n, outputs, *axes/stride)."""
-        return self.convs(x)
 
 
 class Residual(nn.Module):
     """Two convolutions and a way around them, pooled and widened where need be (BasicBlockD)."""
 
-    def __init__(self, parts: Parts, inputs: int, outputs: int, kernel: Axes, stride: Axes) -> None:
+    def __init__(self, layers: Layers, inputs: int, outputs: int, kernel: Axes, stride: Axes) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(parts, inputs, outputs, kernel, stride)
-        self.conv2 = ConvNorm(parts, outputs, outputs, kernel, parts.ones, rectified=False)
-        around = [parts.pool(stride)] if max(stride) > 1 else []
+        ones = (1,) * len(stride)
+        self.conv1 = ConvBlock(layers, inputs, outputs, kernel, stride)
+        self.conv2 = ConvBlock(layers, outputs, outputs, kernel, ones, activated=False)
+        around = [_POOL[len(stride)](stride, stride)] if max(stride) > 1 else []
         if inputs != outputs:
-            around.append(ConvNorm(parts, inputs, outputs, parts.ones, parts.ones, rectified=False))
+            around.append(ConvBlock(layers, inputs, outputs, ones, ones, activated=False))
         self.skip = nn.Sequential(*around)
-        self.slope = parts.slope
+        self.slope = layers.nonlin_options["negative_slope"]
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs, *axes) to (n, outputs, *axes/stride)."""
@@ -116,10 +50,11 @@ class Residual(nn.Module):
 class Blocks(nn.Module):
     """Residual blocks one after the other; the first may lower the resolution."""
 
-    def __init__(self, parts: Parts, inputs: int, outputs: int, kernel: Axes, stride: Axes, depth: int) -> None:
+    def __init__(self, layers: Layers, inputs: int, outputs: int, kernel: Axes, stride: Axes, depth: int) -> None:
         super().__init__()
-        blocks = [Residual(parts, inputs, outputs, kernel, stride)]
-        blocks += [Residual(parts, outputs, outputs, kernel, parts.ones) for _ in range(depth - 1)]
+        ones = (1,) * len(stride)
+        blocks = [Residual(layers, inputs, outputs, kernel, stride)]
+        blocks += [Residual(layers, outputs, outputs, kernel, ones) for _ in range(depth - 1)]
         self.blocks = nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,67 +62,62 @@ class Blocks(nn.Module):
         return self.blocks(x)
 
 
-class Encoder(nn.Module):
-    """From an image to features at each resolution."""
+class ResidualEncoder(nn.Module):
+    """From an image to features at each resolution, by residual blocks."""
 
-    def __init__(self, parts: Parts, it: UNetArguments) -> None:
+    def __init__(self, layers: Layers, sizes: Sizes) -> None:
         super().__init__()
-        plain = it.encoder == "plain"
-        self.stem = None if plain else Stacked(parts, it.channels, it.features[0], it.kernels[0], parts.ones, 1)
-        self.stages = nn.ModuleList()
-        inputs = it.channels if plain else it.features[0]
-        for outputs, kernel, stride, depth in zip(it.features, it.kernels, it.strides, it.depth, strict=True):
-            stage = (Stacked if plain else Blocks)(parts, inputs, outputs, kernel, stride, depth)
-            self.stages.append(nn.Sequential(stage) if plain else stage)  # so they are named
-            inputs = outputs
+        first, kernel = sizes.features[0], sizes.kernels[0]
+        self.stem = Stacked(layers, sizes.channels, first, kernel, (1,) * len(kernel), 1)
+        inputs = (first, *sizes.features)
+        stages = zip(inputs, sizes.features, sizes.kernels, sizes.strides, sizes.depth)
+        self.stages = nn.ModuleList(Blocks(layers, *stage) for stage in stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(n, channel, *axes) to the features of each stage, the finest first."""
-        x = x if self.stem is None else self.stem(x)
-        skips = []
-        for stage in self.stages:
-            x = stage(x)
-            skips.append(x)
-        return skips
+        return stage_by_stage(self.stages, self.stem(x))
 
 
-class Decoder(nn.Module):
-    """From features at each resolution to logits at the finest."""
+class PlainDecoder(Decoder):
+    """A U-Net's decoder."""
 
-    def __init__(self, parts: Parts, it: UNetArguments) -> None:
-        super().__init__()
+    def __init__(self, layers: Layers, sizes: Sizes, *, deep_supervision: bool) -> None:
+        super().__init__(layers, sizes, deep_supervision=deep_supervision)
         self.transpconvs, self.stages = nn.ModuleList(), nn.ModuleList()
-        for number, depth in enumerate(it.decoder_depth):
-            level = len(it.features) - 2 - number
-            fine, coarse = it.features[level], it.features[level + 1]
-            self.transpconvs.append(parts.upsampling(coarse, fine, it.strides[level + 1]))
-            self.stages.append(Stacked(parts, 2 * fine, fine, it.kernels[level], parts.ones, depth))
-        self.last = str(len(it.decoder_depth) - 1)
-        head = _CONV[parts.axes](it.features[0], it.outputs, 1)
-        self.seg_layers = nn.ModuleDict({self.last: head})
+        for number, level in sizes.up():
+            fine, coarse, kernel = sizes.features[level], sizes.features[level + 1], sizes.kernels[level]
+            self.transpconvs.append(layers.upsampling(coarse, fine, sizes.strides[level + 1]))
+            self.stages.append(Stacked(layers, 2 * fine, fine, kernel, (1,) * len(kernel), sizes.decoder_depth[number]))
 
-    def forward(self, skips: list[Tensor]) -> Tensor:
-        """Features of each stage, which are used up, to (n, output, *axes)."""
+    def features(self, skips: list[Tensor]) -> list[Tensor]:
+        """Features of the finest stage: it is the only one with a head here."""
         x = skips.pop()
         for upsample, stage in zip(self.transpconvs, self.stages, strict=True):
             x = stage(torch.cat([upsample(x), skips.pop()], 1))
-        return self.seg_layers[self.last](x)
+        return [x]
+
+
+_ENCODERS: Final[Mapping[str, type[nn.Module]]] = {"plain": Encoder, "residual": ResidualEncoder}
+_DECODERS: Final = {"plain": PlainDecoder, "nested": NestedDecoder, "attention": AttentionDecoder}
 
 
 class UNet(nn.Module):
     """Images (n, channel, *window) to logits (n, output, *window)."""
 
-    def __init__(self, parts: Parts, it: UNetArguments) -> None:
+    def __init__(self, layers: Layers, it: UNetArguments) -> None:
         super().__init__()
-        self.encoder = Encoder(parts, it)
-        self.decoder = Decoder(parts, it)
+        sizes = Sizes(**it.model_dump(include=set(Sizes.__dataclass_fields__)))
+        self.encoder = _ENCODERS[it.encoder](layers, sizes)
+        self.decoder = _DECODERS[it.decoder](layers, sizes, deep_supervision=False)
+        for coarse in range(len(self.decoder.seg_layers) - 1):
+            self.decoder.seg_layers[coarse] = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, output, *window)."""
         return self.decoder(self.encoder(images))
 
 
-def build_unet(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]]) -> UNet:
+def build_unet(arguments: UNetArguments, weights: Weights) -> UNet:
     """A network with its weights, on the CPU, in evaluation mode.
 
     Args:
@@ -198,14 +128,16 @@ def build_unet(arguments: UNetArguments, weights: Mapping[str, NDArray[Any]]) ->
         ModelError: a weight is missing, of another shape, or left over.
     """
     own = once(weights)
-    parts = Parts(
-        axes=len(arguments.strides[0]),
-        batch=_any_ends(own, ".norm.running_mean"),
-        epsilon=arguments.epsilon,
-        slope=arguments.slope,
+    axes = len(arguments.strides[0])
+    layers = Layers(
+        conv=_CONV[axes],
+        norm=(_BATCH if _any_ends(own, ".norm.running_mean") else _INSTANCE)[axes],
+        norm_options={"eps": arguments.epsilon, "affine": True},
+        nonlin=nn.LeakyReLU,
+        nonlin_options={"negative_slope": arguments.slope, "inplace": True},
     )
     with torch.device("meta"):  # names and shapes alone: the weights come next
-        network = UNet(parts, arguments)
+        network = UNet(layers, arguments)
     state = {name: _state(own, name, tuple(expected.shape)) for name, expected in network.state_dict().items()}
     refuse_left_over(own.keys() - state.keys())
     network.load_state_dict(state, assign=True)
