@@ -166,3 +166,12 @@ def case_name(*parts: str) -> str:
     """
     clean = (re.sub(r"[^A-Za-z0-9.-]+", "-", part).strip("-.") for part in parts)
     return "_".join(part for part in clean if part) or "case"
+
+
+def kept_name(name: str) -> str:
+    """A case's name as its owner chose it, but for odd characters.
+
+    >>> kept_name("anna_1"), kept_name("../anna 1")
+    ('anna_1', 'anna-1')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "case"

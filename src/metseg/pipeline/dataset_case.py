@@ -1,4 +1,4 @@
-"""One case of a data set to be imported: written whole or not at all. Its record comes last: it says that all is there."""
+"""One case of a data set to be imported: written whole or not at all; its record comes last and vouches for it."""
 
 import hashlib
 import json

@@ -91,14 +91,8 @@ BRATS_METS_2025: Final = Adapter(
     scheme=SUBREGIONS,
     uncertain=(
         "T2-weighted images are missing in some cases: --sequences t1c,t1n,t2f takes those too.",
-        (
-            "Values 6 (in BraTS-MET-01094-002) and 8 (in 01184-002) are known strays and become background; each repair "
-            "is reported with its number of voxels, wherever it happens."
-        ),
-        (
-            "How files are named inside the folder of corrected labels: any …-seg.nii.gz there is taken by its case's "
-            "name."
-        ),
+        "Strays 6 (known in BraTS-MET-01094-002) and 8 (in 01184-002) become background; each repair is reported.",
+        "In the folder of corrected labels, any …-seg.nii.gz is taken by its case's name.",
     ),
     overlaps={"ucsf-bmsr": _UCSF, "pretreat-metstobrain": _PRETREAT, "brats-mets-2023": _EDITIONS},
     counts={"labelled": 1296},

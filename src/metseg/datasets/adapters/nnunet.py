@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field
 
 from metseg.datasets.nnunet_raw import RawPart, RawSet, read_raw_set
-from metseg.datasets.source import Adapter, FoundSet, LayoutOptions, SourceCase, SourceFile, SourceMask, case_name
+from metseg.datasets.source import Adapter, FoundSet, LayoutOptions, SourceCase, SourceFile, SourceMask, kept_name
 from metseg.io.nnunet_channels import channel_sequences
 from metseg.io.patients import patients_of
 
@@ -42,7 +42,7 @@ def _cases(
     identity = {number: number for number in raw.labels}
     return [
         SourceCase(
-            name=case_name(name),
+            name=kept_name(name),
             patient=patients[name],
             images={sequences[n]: SourceFile(p) for n, p in sorted(channels.items()) if n < len(sequences)},
             masks=(SourceMask(SourceFile(part.labels[name]), identity),) if name in part.labels else (),

@@ -37,9 +37,9 @@ def _find(src: Path, options: NyumetsOptions) -> FoundSet:
         cases.append(_checked(case, facts, options) if facts is not None else case)
     kept = [case for case in cases if case is not None]
     left = len(cases) - len(kept)
-    notes: tuple[str, ...] = (
-        (f"{left} studies were left out, which the table does not call ExpertAdjusted.",) if left else ()
-    )
+    notes: tuple[str, ...] = ()
+    if left:
+        notes += (f"{left} studies were left out, which the table does not call ExpertAdjusted.",)
     if options.metadata is None:
         notes += ("No table of images was given (--set metadata=FILE): time points are the studies' names.",)
     return FoundSet(tuple(kept), notes=notes)
@@ -90,10 +90,7 @@ NYUMETS: Final = Adapter(
     uncertain=(
         "CT1 is taken for T1 after contrast (not CT).",
         "Masks are expected to hold 0 and 1; another value is refused, and --labels VALUE=1 takes it.",
-        (
-            "Names of the columns in the table of images: PatientID, StudyID, RelativeTimepoint, ExpertAdjusted, and one "
-            "for each image."
-        ),
+        "The table's columns: PatientID, StudyID, RelativeTimepoint, ExpertAdjusted, and one for each image.",
         "Studies without a mask are taken as unlabelled.",
     ),
     counts={"patients": 1429},

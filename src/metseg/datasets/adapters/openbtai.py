@@ -19,8 +19,8 @@ class OpenbtaiOptions(LayoutOptions):
     mask: str = Field(default="msk", description="what names of masks contain")
     time_point: str = Field(
         default="",
-        description="pattern that finds the time point in an image's name; empty: what is left of the name without "
-        "the patient and the words for image and mask",
+        description="pattern that finds the time point in an image's name less the patient; empty: what is left of the "
+        "name without the words for image and mask too",
     )
 
 
@@ -51,7 +51,7 @@ def _cases_of(folder: Path, patient: str, options: OpenbtaiOptions) -> list[Sour
         by_rest = dict(zip(rests, masks)) if len(set(rests)) == len(rests) else {}
         notes = ("Names of images and masks differ in more than those words: they were paired in sorted order.",)
     return [
-        _case(patient, _time_point(image, rest, options), image, mask, notes)
+        _case(patient, _time_point(image, patient, rest, options), image, mask, notes)
         for image, rest, mask in zip(images, rests, [by_rest[r] for r in rests] if by_rest else masks)
     ]
 
@@ -74,8 +74,8 @@ def _rest(path: Path, patient: str, options: OpenbtaiOptions) -> str:
     return "-".join(re.findall(r"[A-Za-z0-9]+", text))
 
 
-def _time_point(image: Path, rest: str, options: OpenbtaiOptions) -> str:
-    return first_group(options.time_point, stem(image.name)) if options.time_point else rest
+def _time_point(image: Path, patient: str, rest: str, options: OpenbtaiOptions) -> str:
+    return first_group(options.time_point, stem(image.name).replace(patient, "")) if options.time_point else rest
 
 
 OPENBTAI_METS: Final = Adapter(
@@ -89,10 +89,7 @@ OPENBTAI_METS: Final = Adapter(
     options=OpenbtaiOptions,
     uncertain=(
         "How names tell the time point: see the option time_point; a name that tells none is listed.",
-        (
-            "Which numbers masks hold: every value above 0 counts as lesion; --labels 1=1,2=0 takes some only. The sheet "
-            "OpenBTAI_RADIOMICS.xlsx names them (columns Segment and Label)."
-        ),
+        "Which values masks hold: all above 0 count as lesion; --labels 1=1,2=0 takes some (OpenBTAI_RADIOMICS.xlsx).",
         "Images and masks of one visit lie on different grids in some cases: the mask is brought to the image.",
     ),
     counts={"patients": 75, "labelled": 593},

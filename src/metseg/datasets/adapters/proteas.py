@@ -152,9 +152,6 @@ PROTEAS: Final = Adapter(
     options=ProteasOptions,
     uncertain=(
         "Two readers of the set disagree on labels 2 and 3: see the option labels.",
-        (
-            "Nobody says which visit the CT belongs to, nor whether it is registered to the MRI: see the option ct_visit, "
-            "and look before you use --sequences ct."
-        ),
+        "Which visit the CT belongs to (option ct_visit), and whether it is registered to the MRI: look before use.",
     ),
 )

@@ -7,7 +7,16 @@ from pydantic import Field
 
 from metseg.core.errors import InputError
 from metseg.core.study import SEQUENCES
-from metseg.datasets.source import Adapter, FoundSet, LayoutOptions, SourceCase, SourceFile, SourceMask, case_name
+from metseg.datasets.source import (
+    Adapter,
+    FoundSet,
+    LayoutOptions,
+    SourceCase,
+    SourceFile,
+    SourceMask,
+    case_name,
+    kept_name,
+)
 from metseg.io.tables import read_table
 
 
@@ -36,7 +45,7 @@ def _case(src: Path, row: dict[str, str], columns: list[str], line: int) -> Sour
     outside = [path for path in (*named.values(), mask) if not (src / path).resolve().is_relative_to(src.resolve())]
     problem = f"The table leads out of the folder, to {Path(outside[0]).name}." if outside else ""
     return SourceCase(
-        name=case_name(row.get("case") or case_name(patient, time_point)),
+        name=kept_name(row["case"]) if row.get("case") else case_name(patient, time_point),
         patient=patient or f"line {line}",
         time_point=time_point,
         images={} if outside else {sequence: SourceFile(src / path) for sequence, path in named.items()},

@@ -65,10 +65,7 @@ UCSF_BMSR: Final = Adapter(
     optional=("t2w",),
     options=UcsfOptions,
     uncertain=(
-        (
-            "Headers of images and masks differ in some cases; images as large as the mask take the mask's geometry, and "
-            "each such case is reported (--set geometry=own resamples instead)."
-        ),
+        "Headers differ in some cases: images as large as the mask take its geometry, and it is reported.",
         "t2w is T2Synth, by its name no measured image: it is taken only if --sequences names it.",
     ),
     overlaps={
