@@ -154,6 +154,20 @@ def test_ucsf_images_take_the_geometry_of_the_mask(replica, dst):
     assert len(messages(own, "resampled")) == 1
 
 
+def test_ucsf_images_with_other_voxels_are_resampled(replica, dst):
+    """As many voxels as the mask, but of half the size: no slip of a header, so nothing is moved."""
+    half = AFFINE.copy()
+    half[:3, :3] *= 0.5
+    ucsf_case(replica, "100101A")
+    flair = replica.image("UCSF_BrainMetastases_TRAIN/100101A/100101A_FLAIR.nii.gz", affine=half)
+    done = run("ucsf-bmsr", replica, dst)
+    assert messages(done, "geometry") == []
+    assert len(messages(done, "resampled")) == 1
+    written = voxels_of(dst / "imagesTr" / "ucsf-bmsr_100101_A_0002.nii.gz")
+    assert np.allclose(written[:10, :9, :8], flair[::2, ::2, ::2], atol=1e-2)
+    assert written[11:].max() == 0
+
+
 def test_stanford_png_slices_are_sorted_by_number(replica, dst):
     top = "stanford_release_brainmask/mets_stanford_releaseMask_train/Mets_005"
     rng = np.random.default_rng(4)
@@ -374,20 +388,8 @@ def test_bids_of_metseg_comes_back_as_it_was(tmp_path, dst):
     """metseg synthesise --layout bids, imported: the same voxels, labels and names."""
     made = tmp_path / "bids"
     hosts = str(write_small_hosts(tmp_path / "hosts"))
-    command = [
-        "synthesise",
-        str(made),
-        "--hosts",
-        hosts,
-        "-n",
-        "1",
-        "--layout",
-        "bids",
-        "--workers",
-        "1",
-        "--seed",
-        "8",
-    ]
+    flags = ("--layout", "bids", "--workers", "1", "--seed", "4")
+    command = ["synthesise", str(made), "--hosts", hosts, "-n", "1", *flags]
     assert CliRunner().invoke(app, command).exit_code == 0
     run("bids", Replica(made), dst)
     name = "synthetic0001"

@@ -23,6 +23,7 @@ from metseg.preprocess.reorient import Reorient
 from metseg.preprocess.sample import resample_volume
 
 _AIR_HU: Final = -1024.0
+_SAME_SPACING: Final = 0.01
 _SUBREGION: Final = "enhancing tumour"
 
 
@@ -120,11 +121,12 @@ def _hashes(read: Mapping[str, ImageFile], masks: Sequence[tuple[SourceMask, Lab
 
 
 def _moved_to_mask(volumes: Mapping[str, Volume], grid: Grid) -> tuple[dict[str, Volume], list[Finding]]:
-    """Images as large as the mask, put where the mask lies."""
+    """Images with as many and as large voxels as the mask, put where the mask lies."""
     moved, findings = {}, []
     for sequence, volume in volumes.items():
         apart = grid.distance_mm(volume.grid)
-        differs = np.isfinite(apart) and not grid.matches(volume.grid)
+        alike = np.isfinite(apart) and np.allclose(volume.grid.spacing_mm, grid.spacing_mm, rtol=_SAME_SPACING)
+        differs = alike and not grid.matches(volume.grid)
         moved[sequence] = Volume(volume.array, grid) if differs else volume
         if differs:
             findings.append(

@@ -84,7 +84,8 @@ class SourceCase:
         unlabelled: it belongs to a part of the set that has no masks; otherwise a case without one is a failure.
         problem: why it cannot be taken, as a sentence; empty: it can.
         notes: what the adapter decided about it, a sentence each.
-        geometry_of_mask: images as large as the mask lie where the mask lies, whatever their headers say.
+        geometry_of_mask: images with as many and as large voxels as the mask lie where the mask lies, whatever their
+            headers say.
     """
 
     name: str

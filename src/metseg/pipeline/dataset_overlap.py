@@ -29,8 +29,8 @@ def overlaps(adapter: Adapter, ends: Sequence[CaseEnd], against: Sequence[Path],
         findings += _with(adapter, rows, folder)
     compared = {row.set for folder in against for row in read_manifest(folder)}
     for other, what in sorted(adapter.overlaps.items()):
-        also = "" if other in compared else f"; --against finds those in an imported {other} that it can"
-        findings.append(Finding("overlap", f"It shares patients with {other}: {what}{also}."))
+        hint = "" if other in compared else f"Compare with an import of {other} by --against."
+        findings.append(Finding("overlap", f"It shares patients with {other}: {what}.", hint=hint))
     return findings
 
 

@@ -106,7 +106,7 @@ STANFORD_PNG: Final = Adapter(
         "Voxel sizes are not in the files: 0.94×0.94×1.0 mm comes from code that reads the set.",
         "The orientation is not in the files either: look at one case, left and right included, before you use axes.",
     ),
-    overlaps={"stanford-nifti": "the same patients in another format; voxel values differ"},
+    overlaps={"stanford-nifti": "the same patients in another format; voxels need not be equal"},
     counts={"labelled": 105, "unlabelled": 51},
 )
 STANFORD_NIFTI: Final = Adapter(
@@ -119,6 +119,6 @@ STANFORD_NIFTI: Final = Adapter(
     sequences=("t1c", "t1n", "t2f"),
     options=StanfordOptions,
     uncertain=("Masks are expected to hold 0 and 1; another value is refused, and --labels VALUE=1 takes it.",),
-    overlaps={"stanford-png": "the same patients in another format; voxel values differ"},
+    overlaps={"stanford-png": "the same patients in another format; voxels need not be equal"},
     counts={"labelled": 105, "unlabelled": 51},
 )

@@ -29,7 +29,8 @@ class UcsfOptions(LayoutOptions):
         default="seg", description="seg: enhancing lesion; BraTS-seg: sub-regions, which some cases lack"
     )
     geometry: Literal["mask", "own"] = Field(
-        default="mask", description="of images as large as the mask whose headers put them elsewhere"
+        default="mask",
+        description="of images with as many and as large voxels as the mask, whose headers put them elsewhere",
     )
 
 
@@ -65,7 +66,7 @@ UCSF_BMSR: Final = Adapter(
     optional=("t2w",),
     options=UcsfOptions,
     uncertain=(
-        "Headers differ in some cases: images as large as the mask take its geometry, and it is reported.",
+        "Headers differ in some cases: images with the mask's voxels take its geometry, and it is reported.",
         "t2w is T2Synth, by its name no measured image: it is taken only if --sequences names it.",
     ),
     overlaps={
