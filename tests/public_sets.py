@@ -1,5 +1,6 @@
 """Miniature replicas of public data sets: oblique, anisotropic images of 16 to 24 voxels, each with known lesions."""
 
+import csv
 import json
 import zipfile
 from dataclasses import dataclass, field
@@ -8,8 +9,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
+from typer.testing import CliRunner
 
 from conftest import oblique_affine
+from metseg.cli.main import app
 
 SHAPE = (20, 18, 16)
 AFFINE = oblique_affine((0.9, 1.2, 2.1))
@@ -87,3 +90,28 @@ def voxels_of(path):
 
 def description(dst):
     return json.loads((dst / "dataset.json").read_text(encoding="utf-8"))
+
+
+def call(*arguments, code=0):
+    """``metseg datasets …`` with an exit code to be; what it prints as JSON."""
+    result = CliRunner().invoke(app, ["datasets", *map(str, arguments), "--json"])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return json.loads(result.stdout)
+
+
+def run_import(layout, replica, dst, *flags, code=0):
+    return call("import", layout, replica.root, dst, *flags, code=code)
+
+
+def manifest(dst):
+    """The manifest's rows, by case and role."""
+    with (dst / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["case"], row["role"]): row for row in csv.DictReader(file)}
+
+
+def messages(done, kind):
+    return [f["message"] for f in done["findings"] if f["kind"] == kind]
+
+
+def labels_in(dst, case):
+    return voxels_of(dst / "labelsTr" / f"{case}.nii.gz")

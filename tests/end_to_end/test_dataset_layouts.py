@@ -1,49 +1,20 @@
-"""A miniature of each public layout, its quirks planted, imported from the command line."""
+"""A miniature of each larger public layout, its quirks planted, imported from the command line."""
 
-import csv
 import json
 
 import nibabel
 import numpy as np
-import pytest
-from typer.testing import CliRunner
 
-from conftest import oblique_affine
-from metseg.cli.main import app
-from metseg.datasets.catalogue import DATASETS
-from public_sets import AFFINE, BOXES, SHAPE, Replica, brats_case, description, voxels_of
-from synthetic_hosts import write_small_hosts
-
-
-@pytest.fixture
-def replica(tmp_path):
-    (tmp_path / "src").mkdir()
-    return Replica(tmp_path / "src")
-
-
-@pytest.fixture
-def dst(tmp_path):
-    return tmp_path / "Dataset500_Test"
-
-
-def run(layout, replica, dst, *flags, code=0):
-    command = ["datasets", "import", layout, str(replica.root), str(dst), "--json", *flags]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == code, result.output + str(result.exception)
-    return json.loads(result.stdout)
-
-
-def manifest(dst):
-    with (dst / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        return {(row["case"], row["role"]): row for row in csv.DictReader(file)}
-
-
-def messages(done, kind):
-    return [f["message"] for f in done["findings"] if f["kind"] == kind]
-
-
-def labels_in(dst, case):
-    return voxels_of(dst / "labelsTr" / f"{case}.nii.gz")
+from public_sets import (
+    AFFINE,
+    brats_case,
+    description,
+    labels_in,
+    manifest,
+    messages,
+    run_import,
+    voxels_of,
+)
 
 
 def test_brats_2023_keeps_voxels_labels_and_names(replica, dst):
@@ -51,7 +22,7 @@ def test_brats_2023_keeps_voxels_labels_and_names(replica, dst):
     mask = brats_case(replica, "BraTS-MET-00002-000", top=top)
     brats_case(replica, "BraTS-MET-00002-001", top=f"{top}_Additional")
     brats_case(replica, "BraTS-MET-00010-000", top=top)
-    done = run("brats-mets-2023", replica, dst)
+    done = run_import("brats-mets-2023", replica, dst)
     assert done["cases"] == dict.fromkeys(
         ("BraTS-MET-00002-000", "BraTS-MET-00002-001", "BraTS-MET-00010-000"), "imported"
     )
@@ -85,7 +56,7 @@ def test_brats_2025_repairs_strays_and_takes_corrected_labels(replica, dst):
     brats_case(replica, "BraTS-MET-00007-000", top=top)
     corrected = replica.mask("MICCAI-LH-BraTS2025-MET-Challenge-corrected-labels/BraTS-MET-00007-000-seg.nii.gz", (3,))
     brats_case(replica, "BraTS-MET-00008-000", top=top, sequences=("t1c", "t1n", "t2f"))
-    done = run("brats-mets-2025", replica, dst)
+    done = run_import("brats-mets-2025", replica, dst)
     assert done["cases"]["BraTS-MET-00008-000"] == "left-out"
     assert messages(done, "left-out") == ["It lacks t2w."]
     assert done["counts"] == {"imported": 3, "kept": 0, "left-out": 1, "failed": 0}
@@ -97,24 +68,41 @@ def test_brats_2025_repairs_strays_and_takes_corrected_labels(replica, dst):
     assert set(np.unique(labels_in(dst, "BraTS-MET-01184-002")).tolist()) == {0, 1, 2, 3, 4}
     assert np.array_equal(labels_in(dst, "BraTS-MET-00007-000"), corrected)
     assert description(dst)["labels"]["resection cavity"] == 4
-    three = run("brats-mets-2025", replica, dst.with_name("three"), "--sequences", "t1c,t1n,t2f")
+    three = run_import("brats-mets-2025", replica, dst.with_name("three"), "--sequences", "t1c,t1n,t2f")
     assert three["counts"]["imported"] == 4
+
+
+def test_brats_2025_values_can_be_given_a_meaning(replica, dst):
+    brats_case(replica, "BraTS-MET-00005-000", strays={(1, 1, 1): 6, (1, 1, 2): 8}, sequences=("t1c",))
+    flags = ("--sequences", "t1c", "--labels", "1=NETC,2=SNFH,3=ET,4=RC,6=RC")
+    done = run_import("brats-mets-2025", replica, dst, *flags)
+    assert messages(done, "repaired") == ["1 voxels of BraTS-MET-00005-000-seg.nii.gz held the stray 8; now 0."]
+    assert manifest(dst)["BraTS-MET-00005-000", "mask"]["labels"] == "1:32 2:48 3:48 4:1"
+
+
+def test_brats_validation_cases_have_no_mask(replica, dst):
+    brats_case(replica, "BraTS-MET-00001-000", top="Training", sequences=("t1c",))
+    brats_case(replica, "BraTS-MET-00000-000", top="ValidationData", sequences=("t1c",))
+    (replica.root / "ValidationData/BraTS-MET-00000-000/BraTS-MET-00000-000-seg.nii.gz").unlink()
+    run_import("brats-mets-2025", replica, dst, "--sequences", "t1c")
+    assert [p.name for p in (dst / "imagesTs").iterdir()] == ["BraTS-MET-00000-000_0000.nii.gz"]
+    assert [p.name for p in (dst / "imagesTr").iterdir()] == ["BraTS-MET-00001-000_0000.nii.gz"]
 
 
 def test_a_case_in_two_folders_is_not_chosen_from(replica, dst):
     brats_case(replica, "BraTS-MET-00001-000", top="a")
     brats_case(replica, "BraTS-MET-00001-000", top="b")
     brats_case(replica, "BraTS-MET-00003-000", top="a")
-    done = run("brats-mets-2025", replica, dst, code=1)
+    done = run_import("brats-mets-2025", replica, dst, code=1)
     assert messages(done, "failed") == ["It lies in several folders: a, b."]
     assert done["counts"]["imported"] == 1
 
 
 def test_pretreat_and_brats_share_cases_and_voxels(replica, dst, tmp_path):
     brats_case(replica, "BraTS-MET-00086-000", top="Pretreat-MetsToBrain-Masks")
-    run("pretreat-metstobrain", replica, dst)
+    run_import("pretreat-metstobrain", replica, dst)
     brats_case(replica, "BraTS-MET-00900-000")
-    done = run("brats-mets-2023", replica, tmp_path / "brats", "--against", str(dst))
+    done = run_import("brats-mets-2023", replica, tmp_path / "brats", "--against", str(dst))
     assert messages(done, "duplicate") == ["It holds the same voxels as BraTS-MET-00086-000 in Dataset500_Test."]
     assert "1 patients have the same name in Dataset500_Test: BraTS-MET-00086." in messages(done, "overlap")
 
@@ -133,7 +121,7 @@ def test_ucsf_images_take_the_geometry_of_the_mask(replica, dst):
     ucsf_case(replica, "100101A")
     ucsf_case(replica, "100101B", mask_affine=moved)
     ucsf_case(replica, "100414A", brats=False)
-    done = run("ucsf-bmsr", replica, dst)
+    done = run_import("ucsf-bmsr", replica, dst)
     assert done["counts"]["imported"] == 3
     assert len(messages(done, "geometry")) == 3
     assert messages(done, "geometry")[0] == (
@@ -147,10 +135,10 @@ def test_ucsf_images_take_the_geometry_of_the_mask(replica, dst):
     assert description(dst)["labels"] == {"background": 0, "lesion": 1}
     assert manifest(dst)["ucsf-bmsr_100101_B", "mask"]["patient"] == "100101"
     assert next(m for m in messages(done, "note") if "not used" in m).startswith("5 images are not used")
-    brats = run("ucsf-bmsr", replica, dst.with_name("sub"), "--set", "mask=BraTS-seg", code=1)
+    brats = run_import("ucsf-bmsr", replica, dst.with_name("sub"), "--set", "mask=BraTS-seg", code=1)
     assert messages(brats, "failed") == ["It has no mask."]
     assert brats["cases"]["ucsf-bmsr_100414_A"] == "failed"
-    own = run("ucsf-bmsr", replica, dst.with_name("own"), "--set", "geometry=own")
+    own = run_import("ucsf-bmsr", replica, dst.with_name("own"), "--set", "geometry=own")
     assert len(messages(own, "resampled")) == 1
 
 
@@ -160,7 +148,7 @@ def test_ucsf_images_with_other_voxels_are_resampled(replica, dst):
     half[:3, :3] *= 0.5
     ucsf_case(replica, "100101A")
     flair = replica.image("UCSF_BrainMetastases_TRAIN/100101A/100101A_FLAIR.nii.gz", affine=half)
-    done = run("ucsf-bmsr", replica, dst)
+    done = run_import("ucsf-bmsr", replica, dst)
     assert messages(done, "geometry") == []
     assert len(messages(done, "resampled")) == 1
     written = voxels_of(dst / "imagesTr" / "ucsf-bmsr_100101_A_0002.nii.gz")
@@ -177,13 +165,13 @@ def test_stanford_png_slices_are_sorted_by_number(replica, dst):
     mask = np.zeros((21, 17, 19), dtype=np.uint8)
     mask[3:6, 4:9, 10:12] = 255
     replica.slices(f"{top}/seg", mask)
-    done = run("stanford-png", replica, dst, "--sequences", "t1c,t2f")
+    done = run_import("stanford-png", replica, dst, "--sequences", "t1c,t2f")
     image = nibabel.load(dst / "imagesTr" / "stanford_Mets-005_0000.nii.gz")
     assert np.array_equal(np.asarray(image.dataobj), stacks["0"])
     assert np.allclose(image.affine, np.diag([-0.94, -0.94, 1.0, 1.0]))  # to the left, to the back, upwards
     assert np.array_equal(labels_in(dst, "stanford_Mets-005"), mask // 255)
     assert any("0.94×0.94×1 mm and axes LPS" in message for message in messages(done, "note"))
-    turned = run(
+    turned = run_import(
         "stanford-png", replica, dst.with_name("b"), "--sequences", "t1c", "--set", "t1c=spin-echo",
         "--set", "axes=RAS", "--set", "spacing_mm=1,1,3",
     )  # fmt: skip
@@ -200,7 +188,7 @@ def test_a_missing_slice_is_a_broken_case(replica, dst):
             replica.slices(f"{name}/{kind}", np.random.default_rng(seed).integers(1, 9, (16, 16, 17)).astype(np.uint8))
         replica.slices(f"{name}/seg", np.full((16, 16, 17), 0, dtype=np.uint8))
     (replica.root / "Mets_002" / "3" / "9.png").unlink()
-    done = run("stanford-png", replica, dst, code=1)
+    done = run_import("stanford-png", replica, dst, code=1)
     assert done["cases"] == {"stanford_Mets-001": "imported", "stanford_Mets-002": "failed"}
     assert messages(done, "failed") == ["Slice 9 is missing in 3."]
     assert messages(done, "empty") == ["Its mask is empty."]
@@ -211,7 +199,7 @@ def test_stanford_test_cases_have_no_mask(replica, dst):
         for kind in ("bravo", "t1_pre", "t1_gd", "flair"):
             replica.image(f"brainmetshare-3/{part}/{name}/{kind}.nii.gz")
     replica.mask("brainmetshare-3/train/Mets_010/seg.nii.gz", {3: 1})
-    done = run("stanford-nifti", replica, dst, code=1)
+    done = run_import("stanford-nifti", replica, dst, code=1)
     assert done["cases"] == {
         "stanford_Mets-010": "imported", "stanford_Mets-110": "imported", "stanford_Mets-011": "failed",
     }  # fmt: skip
@@ -231,7 +219,7 @@ def test_openbtai_masks_on_other_grids_come_to_the_image(replica, dst):
     replica.image("040103/x_img_a.nii")
     replica.mask("040103/y_msk_b.nii", {3: 1})
     replica.image("040104/img_1.nii")
-    done = run("openbtai-mets", replica, dst, code=1)
+    done = run_import("openbtai-mets", replica, dst, code=1)
     assert done["counts"] == {"imported": 3, "kept": 0, "left-out": 0, "failed": 1}
     rows = manifest(dst)
     assert rows["openbtai_040102_T0", "mask"]["time_point"] == "T0"
@@ -247,7 +235,7 @@ def test_openbtai_masks_on_other_grids_come_to_the_image(replica, dst):
 def test_openbtai_time_points_by_pattern_and_chosen_values(replica, dst):
     replica.image("040102/040102_img_2019a_x.nii")
     replica.mask("040102/040102_msk_2019a_x.nii", {3: 1, 2: 2})
-    run("openbtai-mets", replica, dst, "--set", r"time_point=(\d{4})", "--labels", "1=lesion,2=0")
+    run_import("openbtai-mets", replica, dst, "--set", r"time_point=(\d{4})", "--labels", "1=lesion,2=0")
     assert manifest(dst)["openbtai_040102_2019", "mask"]["labels"] == "1:48"
 
 
@@ -264,7 +252,7 @@ def test_nyumets_studies_and_the_table_of_images(replica, dst):
     table += "12,s1,True,True,True,True,0,False\n13,s9,True,True,True,True,0,True\n"
     replica.text("table.csv", table)
     flags = ("--set", f"metadata={replica.root / 'table.csv'}")
-    done = run("nyumets", replica, dst, *flags, code=1)
+    done = run_import("nyumets", replica, dst, *flags, code=1)
     assert done["cases"] == {
         "nyumets_11_s1": "imported", "nyumets_11_s2": "imported", "nyumets_12_s1": "imported",
         "nyumets_13_s9": "failed",
@@ -272,7 +260,7 @@ def test_nyumets_studies_and_the_table_of_images(replica, dst):
     assert messages(done, "failed") == ["The table of images promises T2, which are not there."]
     assert manifest(dst)["nyumets_11_s2", "mask"]["time_point"] == "90"
     assert min(p.name for p in (dst / "imagesTs").iterdir()) == "nyumets_12_s1_0000.nii.gz"
-    expert = run("nyumets", replica, dst.with_name("e"), *flags, "--set", "expert_only=true", code=1)
+    expert = run_import("nyumets", replica, dst.with_name("e"), *flags, "--set", "expert_only=true", code=1)
     assert "nyumets_12_s1" not in expert["cases"]
 
 
@@ -281,7 +269,7 @@ def test_yale_has_images_only(replica, dst):
         replica.image(f"YG_0A1/2011-03-04/YG_0A1_2011-03-04_101500_{kind}.nii.gz")
         replica.image(f"YG_0A1/2012-05-06/YG_0A1_2012-05-06_080000_{kind}.nii.gz")
         replica.image(f"YG_0A1/2012-05-06/YG_0A1_2012-05-06_170000_{kind}.nii.gz")
-    done = run("yale-longitudinal", replica, dst)
+    done = run_import("yale-longitudinal", replica, dst)
     assert sorted(done["cases"]) == [
         "yale_YG-0A1_2011-03-04", "yale_YG-0A1_2012-05-06T080000", "yale_YG-0A1_2012-05-06T170000",
     ]  # fmt: skip
@@ -289,186 +277,3 @@ def test_yale_has_images_only(replica, dst):
     assert description(dst)["numTraining"] == 0
     source = replica.root / "YG_0A1/2011-03-04/YG_0A1_2011-03-04_101500_POST.nii.gz"
     assert np.array_equal(voxels_of(dst / "imagesTs/yale_YG-0A1_2011-03-04_0000.nii.gz"), voxels_of(source))
-
-
-def proteas_patient(replica, name, values, visits=("baseline", "fu1"), folder="tumor segmentation"):
-    for visit in visits:
-        for kind in ("t1", "t1c", "t2", "fla"):
-            replica.image(f"{name}/BraTS/{visit}/{kind}.nii.gz")
-        replica.mask(f"{name}/{folder}/{name}_tumor_mask_{visit}.nii.gz", values)
-    ct = AFFINE.copy()
-    ct[:3, 3] += AFFINE[:3, 0] * 2  # two voxels along i
-    replica.image(f"{name}/{name}_CT.nii.gz", affine=ct, low=-1000)
-
-
-def test_proteas_labels_by_intensity_from_folders_and_zips(replica, dst):
-    values = {1: 1, 3: 2, 2: 3}  # files say 2 for enhancing tumour, 3 for oedema
-    proteas_patient(replica, "P01", values)
-    proteas_patient(replica, "P02", values, folder="tumor_segmentation")
-    expected = replica.mask("P09/none.nii.gz", (1, 2, 3))
-    (replica.root / "P09" / "none.nii.gz").unlink()
-    replica.zip("P02.zip", "P02")
-    (replica.root / "P03.zip").write_bytes(b"PK\x03\x04 cut off")
-    done = run("proteas", replica, dst, code=1)
-    assert done["counts"] == {"imported": 4, "kept": 0, "left-out": 0, "failed": 1}
-    assert messages(done, "failed") == ["P03.zip is no whole zip, or a file in it is damaged."]
-    assert any("4 of 4 visits: labels were taken as enhancing-2" in m for m in messages(done, "note"))
-    for case in ("proteas_P01_baseline", "proteas_P02_fu1"):
-        assert np.array_equal(labels_in(dst, case), expected)
-    assert manifest(dst)["proteas_P02_fu1", "t1c"]["source"] == "P02.zip!P02/BraTS/fu1/t1c.nii.gz"
-    wrong = run("proteas", replica, dst.with_name("w"), "--set", "labels=oedema-2", code=1)
-    assert len(messages(wrong, "doubt")) == 4
-    assert "labels may be swapped" in messages(wrong, "doubt")[0]
-
-
-def test_proteas_that_tells_nothing_asks(replica, dst):
-    proteas_patient(replica, "P01", {1: 1, 3: 2, 2: 3}, visits=("baseline",))
-    proteas_patient(replica, "P02", {1: 1, 2: 2, 3: 3}, visits=("baseline",))
-    error = run("proteas", replica, dst, code=2)["error"]
-    assert "1 of 2 visits" in error["message"]
-    assert "labels=enhancing-2" in error["hint"]
-
-
-def test_proteas_ct_takes_the_mask_of_its_visit(replica, dst):
-    proteas_patient(replica, "P01", {1: 1, 2: 2, 3: 3})
-    done = run("proteas", replica, dst, "--sequences", "ct")
-    assert done["counts"] == {"imported": 1, "kept": 0, "left-out": 1, "failed": 0}
-    assert description(dst)["channel_names"] == {"0": "CT"}
-    mask = voxels_of(replica.root / "P01/tumor segmentation/P01_tumor_mask_baseline.nii.gz")
-    expected = np.zeros_like(mask)
-    expected[:-2] = mask[2:]
-    assert np.array_equal(labels_in(dst, "proteas_P01_baseline"), expected)
-
-
-def test_brain_mets_lung_core_and_whole(replica, dst):
-    folder = "YG_ABC123"
-    replica.image(f"{folder}/YG_ABC123_t1ce_img.nii.gz")
-    replica.image(f"{folder}/YG_ABC123_flair_img.nii.gz")
-    replica.mask(f"{folder}/YG_ABC123_core_seg.nii.gz", {1: 1, 3: 1})
-    replica.mask(f"{folder}/YG_ABC123_whole_seg.nii.gz", {1: 1, 2: 1, 3: 1})
-    run("brain-mets-lung", replica, dst)
-    assert manifest(dst)["brain-mets-lung_YG-ABC123", "mask"]["labels"] == "1:80"
-    run("brain-mets-lung", replica, dst.with_name("w"), "--set", "masks=core+whole", "--sequences", "t1c,t2f")
-    row = manifest(dst.with_name("w"))["brain-mets-lung_YG-ABC123", "mask"]
-    assert (row["labels"], row["lesions"]) == ("1:80 2:48", "1")
-    assert "|" in row["source"]
-    assert description(dst.with_name("w"))["labels"] == {"background": 0, "lesion": 1, "surrounding oedema": 2}
-
-
-def test_motum_takes_metastases_only(replica, dst):
-    for name in ("001-Glioma-AYEY", "002-Metastasis-BQRS"):
-        for kind in ("flair", "t1", "t2", "t1ce"):
-            replica.image(f"{name}/{kind}.nii.gz")
-        replica.mask(f"{name}/flair_seg_label1.nii.gz", {2: 1, 3: 1})
-        replica.mask(f"{name}/t1ce_seg_label2.nii.gz", {3: 2})
-    done = run("motum", replica, dst)
-    assert done["cases"] == {"motum_002-Metastasis-BQRS": "imported"}
-    assert manifest(dst)["motum_002-Metastasis-BQRS", "mask"]["labels"] == "1:48 2:48"
-    assert any(message.startswith("1 cases were left out") for message in messages(done, "note"))
-
-
-def test_bids_with_sessions_and_named_labels(replica, dst):
-    for session in ("1", "2"):
-        anat = f"sub-a/ses-{session}/anat"
-        replica.image(f"{anat}/sub-a_ses-{session}_ce-gadolinium_T1w.nii.gz")
-        replica.image(f"{anat}/sub-a_ses-{session}_T1w.nii.gz")
-        replica.mask(f"derivatives/truth/{anat}/sub-a_ses-{session}_dseg.nii.gz", (1, 3))
-        replica.mask(f"derivatives/truth/{anat}/sub-a_ses-{session}_desc-lesions_dseg.nii.gz", {3: 1})
-    replica.text("derivatives/truth/dseg.tsv", "index\tname\n1\tcore\n3\tenhancing\n")
-    run("bids", replica, dst)
-    rows = manifest(dst)
-    assert rows["a_2", "mask"]["labels"] == "1:32 3:48"
-    assert (rows["a_2", "mask"]["patient"], rows["a_2", "mask"]["time_point"]) == ("a", "2")
-    assert description(dst)["labels"] == {"background": 0, "core": 1, "enhancing": 3}
-    assert description(dst)["channel_names"] == {"0": "t1c", "1": "t1n"}
-    assert rows["a_1", "t1c"]["source"].endswith("ce-gadolinium_T1w.nii.gz")
-
-
-def test_bids_of_metseg_comes_back_as_it_was(tmp_path, dst):
-    """metseg synthesise --layout bids, imported: the same voxels, labels and names."""
-    made = tmp_path / "bids"
-    hosts = str(write_small_hosts(tmp_path / "hosts"))
-    flags = ("--layout", "bids", "--workers", "1", "--seed", "4")
-    command = ["synthesise", str(made), "--hosts", hosts, "-n", "1", *flags]
-    assert CliRunner().invoke(app, command).exit_code == 0
-    run("bids", Replica(made), dst)
-    name = "synthetic0001"
-    source = nibabel.load(made / f"sub-{name}/anat/sub-{name}_ce-gadolinium_T1w.nii.gz")
-    written = nibabel.load(dst / f"imagesTr/{name}_0000.nii.gz")
-    assert np.array_equal(np.asarray(source.dataobj), np.asarray(written.dataobj))
-    assert np.array_equal(source.affine, written.affine)
-    truth = voxels_of(made / f"derivatives/truth/sub-{name}/anat/sub-{name}_dseg.nii.gz")
-    assert np.array_equal(labels_in(dst, name), truth)
-    assert description(dst)["labels"]["resection cavity"] == 4
-
-
-def test_a_table_names_files_and_patients(replica, dst):
-    replica.image("a/one.nii.gz")
-    replica.image("a/two.nii.gz")
-    replica.mask("masks/one.nii.gz", {3: 1})
-    replica.text(
-        "cases.csv",
-        "patient,time_point,t1c,mask\nanna,1,a/one.nii.gz,masks/one.nii.gz\nanna,2,a/two.nii.gz,\n"
-        "ben,1,../secret.nii.gz,masks/one.nii.gz\ncara,1,a/none.nii.gz,masks/one.nii.gz\n",
-    )
-    done = run("csv", replica, dst, code=1)
-    assert done["cases"] == {"anna_1": "imported", "anna_2": "imported", "ben_1": "failed", "cara_1": "failed"}
-    assert "The table leads out of the folder, to secret.nii.gz." in messages(done, "failed")
-    assert (dst / "imagesTs" / "anna_2_0000.nii.gz").is_file()
-
-
-def test_nnunet_raw_comes_back_as_it_was(replica, dst):
-    brats_case(replica, "BraTS-MET-00001-000")
-    brats_case(replica, "BraTS-MET-00001-001")
-    run("brats-mets-2023", replica, dst)
-    done = run("nnunet", Replica(dst), dst.with_name("again"), "--set", r"patient=^(.+)-\d+$")
-    assert done["counts"]["imported"] == 2
-    for path in sorted(dst.glob("*Tr/*.nii.gz")):
-        assert (dst.with_name("again") / path.relative_to(dst)).read_bytes() == path.read_bytes()
-    assert manifest(dst.with_name("again"))["BraTS-MET-00001-001", "mask"]["patient"] == "BraTS-MET-00001"
-    assert description(dst.with_name("again"))["labels"] == description(dst)["labels"]
-
-
-def test_channels_on_another_grid_come_to_the_first(replica, dst):
-    """A linear ramp over the world is interpolated without error inside; a channel elsewhere is refused."""
-    other = oblique_affine((1.3, 0.8, 1.9), rotvec_degrees=(4, -9, 30), origin_mm=(-36, 58, -26))
-    name = "BraTS-MET-00001-000"
-    replica.image(f"{name}/{name}-t1c.nii.gz")
-    replica.mask(f"{name}/{name}-seg.nii.gz", (3,))
-    places = np.moveaxis(np.indices((30, 40, 30)), 0, -1) @ other[:3, :3].T + other[:3, 3]
-    replica.write(f"{name}/{name}-t2f.nii.gz", (places @ (1.0, 2.0, 3.0) + 500).astype(np.float32), other)
-    far = AFFINE.copy()
-    far[:3, 3] += 500
-    second = "BraTS-MET-00002-000"
-    replica.image(f"{second}/{second}-t1c.nii.gz")
-    replica.image(f"{second}/{second}-t2f.nii.gz", affine=far)
-    replica.mask(f"{second}/{second}-seg.nii.gz", (3,))
-    done = run("brats-mets-2023", replica, dst, "--sequences", "t1c,t2f", code=1)
-    assert messages(done, "failed") == ["The image t2f lies wholly outside the first image."]
-    assert len(messages(done, "resampled")) == 1
-    written = nibabel.load(dst / "imagesTr" / f"{name}_0001.nii.gz")
-    assert np.allclose(written.affine, AFFINE, atol=1e-5)
-    ijk = np.moveaxis(np.indices(SHAPE), 0, -1)
-    xyz = ijk @ AFFINE[:3, :3].T + AFFINE[:3, 3]
-    inside = (xyz - other[:3, 3]) @ np.linalg.inv(other[:3, :3]).T
-    within = ((inside >= 0) & (inside <= np.array((30, 40, 30)) - 1)).all(axis=-1)
-    assert within.mean() > 0.2
-    values = np.asarray(written.dataobj)
-    assert np.allclose(values[within], (xyz @ (1.0, 2.0, 3.0) + 500)[within], atol=1e-2)
-
-
-def test_every_layout_is_listed_and_told_in_detail():
-    text = CliRunner().invoke(app, ["datasets", "list"]).output
-    for name in DATASETS.names():
-        assert f"\n{name}: " in f"\n{text}"
-        detail = CliRunner().invoke(app, ["datasets", "list", name])
-        assert detail.exit_code == 0
-        for line in ("expects: ", "licence: ", "access: ", "sequences: ", "label 1: "):
-            assert line in detail.output
-    unknown = CliRunner().invoke(app, ["datasets", "list", "nothing"])
-    assert unknown.exit_code == 2
-    assert "no layout called 'nothing'" in unknown.output
-
-
-def test_boxes_of_the_replicas_hold_what_the_tests_count():
-    assert {label: (stop - start) * 4 * 4 for label, (start, stop) in BOXES.items()} == {1: 32, 3: 48, 2: 48, 4: 32}

@@ -1,6 +1,5 @@
 """Imports that stop, go on, meet the same case twice, or are only tried; check and split of what came out."""
 
-import csv
 import hashlib
 import json
 
@@ -12,7 +11,7 @@ from typer.testing import CliRunner
 from metseg.cli.main import app
 from metseg.core.errors import MetsegError
 from metseg.pipeline import dataset_case
-from public_sets import AFFINE, Replica, brats_case, description, voxels_of
+from public_sets import AFFINE, Replica, brats_case, call, description, manifest, messages, run_import, voxels_of
 
 LAYOUT = "brats-mets-2023"
 
@@ -26,27 +25,12 @@ def replica(tmp_path):
     return made
 
 
-@pytest.fixture
-def dst(tmp_path):
-    return tmp_path / "Dataset501_Test"
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(app, ["datasets", *map(str, arguments), "--json"])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return json.loads(result.stdout)
-
-
 def imported(replica, dst, *flags, code=0, layout=LAYOUT):
-    return call("import", layout, replica.root, dst, "--sequences", "t1c", *flags, code=code)
+    return run_import(layout, replica, dst, "--sequences", "t1c", *flags, code=code)
 
 
 def kinds(found):
     return [(f["kind"], f["case"]) for f in found["problems"]]
-
-
-def messages(done, kind):
-    return [f["message"] for f in done["findings"] if f["kind"] == kind]
 
 
 def digests(folder):
@@ -54,16 +38,11 @@ def digests(folder):
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def rows(dst):
-    with (dst / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_an_import_that_is_whole_has_no_problem(replica, dst):
     imported(replica, dst)
     found = call("check", dst)
     assert found == {"cases": 4, "problems": [], "notes": [], "exit_code": 0}
-    for row in rows(dst):
+    for row in manifest(dst).values():
         assert row["file_sha256"] == hashlib.sha256((dst / row["file"]).read_bytes()).hexdigest()
         assert row["source_sha256"] == hashlib.sha256((replica.root / row["source"]).read_bytes()).hexdigest()
 
@@ -180,6 +159,12 @@ def test_values_outside_the_scheme_are_refused_until_explained(replica, dst):
     assert np.array_equal(mask, np.array([0, 3, 2, 1])[source])
 
 
+def test_a_repair_wins_over_the_layouts_labels(replica, dst):
+    done = imported(replica, dst, "--repair", "2=0")
+    assert len(messages(done, "repaired")) == 4
+    assert set(np.unique(voxels_of(dst / "labelsTr" / "BraTS-MET-00002-000.nii.gz"))) == {0, 1, 3}
+
+
 def test_a_mask_elsewhere_and_a_missing_one_are_failures(replica, dst):
     far = AFFINE.copy()
     far[:3, 3] += 400
@@ -220,7 +205,7 @@ def test_against_a_foreign_data_set_without_a_manifest(replica, dst, tmp_path):
     source = replica.root / "BraTS-MET-00002-000" / "BraTS-MET-00002-000-t1c.nii.gz"
     (other.root / "BraTS-MET-00077-000" / "BraTS-MET-00077-000-t1c.nii.gz").write_bytes(source.read_bytes())
     done = imported(other, tmp_path / "out", "--against", dst)
-    assert messages(done, "duplicate") == ["It holds the same voxels as BraTS-MET-00002-000 in Dataset501_Test."]
+    assert messages(done, "duplicate") == ["It holds the same voxels as BraTS-MET-00002-000 in Dataset500_Test."]
 
 
 def spoilt(dst):
@@ -306,7 +291,7 @@ def test_split_needs_to_know_the_patients(replica, dst):
     for fold in made["folds"]:
         assert not {made["groups"][c] for c in fold["train"]} & {made["groups"][c] for c in fold["val"]}
     error = call("split", dst, "--patient-regex", "^(BraTS)", code=2)["error"]
-    assert "All cases of Dataset501_Test are of one patient" in error["message"]
+    assert "All cases of Dataset500_Test are of one patient" in error["message"]
 
 
 def test_a_folder_that_is_no_data_set_is_told_so(tmp_path):

@@ -175,11 +175,11 @@ def _mapped(mask: SourceMask, values: NDArray[Any]) -> tuple[NDArray[np.uint8], 
     findings = []
     found, counts = np.unique(values[values > 0], return_counts=True)
     for value, count in zip(found.tolist(), counts.tolist()):
-        if value in mask.labels:
-            label = mask.labels[value]
-        elif value in mask.repairs:
+        if value in mask.repairs:
             label = mask.repairs[value]
             findings.append(Finding("repaired", f"{count} voxels of {name} held the stray {value}; now {label}."))
+        elif value in mask.labels:
+            label = mask.labels[value]
         elif mask.other is not None:
             label = mask.other
         else:

@@ -61,7 +61,7 @@ class SourceMask:
     Args:
         file: where it is.
         labels: label of each value but 0; label 0 is background.
-        repairs: label of values that should not be there.
+        repairs: label of values that should not be there; they win over ``labels``.
         other: label of every value above 0 that neither names; None: such a value is refused.
     """
 

@@ -20,7 +20,7 @@ from metseg.datasets.adapters.folders import all_folders, images_in, told
 from metseg.datasets.catalogue import adapter_options, load_adapter
 from metseg.datasets.label_text import parse_labels, parse_repairs
 from metseg.datasets.ready_case import Finding
-from metseg.datasets.source import Adapter, FoundSet, SourceCase
+from metseg.datasets.source import Adapter, FoundSet, SourceCase, SourceMask
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
 from metseg.io.output_folder import make_output_folder
@@ -111,6 +111,10 @@ def import_dataset(
     ends = [*ends, *_recorded(dst, {job.case.name for job in jobs})]
     ends.sort(key=lambda end: end.case)
     findings = [*(Finding("note", note) for note in found.notes), *_counted(adapter, found), *left_over]
+    if list(scheme) != list(range(1, len(scheme) + 1)):
+        numbers = ", ".join(map(str, scheme))
+        gap = f"Labels are numbered {numbers}; nnU-Net wants 1, 2, 3 … without a gap."
+        findings.append(Finding("doubt", gap, hint="Say which become which with --labels."))
     findings += overlaps(adapter, ends, options.against, dst)
     result = Imported(tuple(ends), tuple(findings), dry)
     if not dry:
@@ -146,15 +150,14 @@ def _relabelled(adapter: Adapter, found: FoundSet, options: ImportOptions) -> tu
             )
     repairs = parse_repairs(options.repairs, scheme)
 
-    def changed(case: SourceCase) -> SourceCase:
-        masks = tuple(
-            replace(mask, labels=labels, other=None, repairs={**mask.repairs, **repairs}) if labels is not None
-            else replace(mask, repairs={**mask.repairs, **repairs})
-            for mask in case.masks
-        )  # fmt: skip
-        return replace(case, masks=masks)
+    def changed(mask: SourceMask) -> SourceMask:
+        usual = {value: label for value, label in mask.repairs.items() if labels is None or value not in labels}
+        explained = mask if labels is None else replace(mask, labels=labels, other=None)
+        return replace(explained, repairs={**usual, **repairs})
 
-    return dict(scheme), replace(found, cases=tuple(changed(case) for case in found.cases))
+    return dict(scheme), replace(
+        found, cases=tuple(replace(case, masks=tuple(map(changed, case.masks))) for case in found.cases)
+    )
 
 
 def _sequences(adapter: Adapter, found: FoundSet, options: ImportOptions) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from metseg.datasets.adapters.folders import folders_named, image_named
+from metseg.datasets.adapters.folders import folders_named, image_named, places_of
 from metseg.datasets.source import (
     NOT_RECORDED,
     PRE_TREATMENT,
@@ -35,7 +35,7 @@ def _find(src: Path, options: LayoutOptions, *, labels: Mapping[int, int], repai
     by_case: dict[str, list[Path]] = {}
     corrections: dict[str, Path] = {}
     for folder, match in folders_named(src, _CASE):
-        if any(_CORRECTED in part.lower() for part in folder.relative_to(src).parts):
+        if any(_CORRECTED in part for part in places_of(src, folder)[1:]):
             continue
         by_case.setdefault(match[0], []).append(folder)
     for place, _ in folders_named(src, rf".*{_CORRECTED}.*"):
@@ -55,7 +55,7 @@ def _case(src: Path, name: str, folders: list[Path], correction: Path | None) ->
         patient=patient,
         time_point=time_point,
         images=images,
-        unlabelled=any("validation" in part.lower() for part in folder.relative_to(src).parts),
+        unlabelled=any("validation" in part for part in places_of(src, folder)),
         problem=f"It lies in several folders: {', '.join(places)}." if len(folders) > 1 else "",
         notes=("Its mask is the one of the corrected labels.",) if correction else (),
     ), mask

@@ -25,6 +25,11 @@ def all_folders(src: Path) -> Iterator[Path]:
         yield Path(place)
 
 
+def places_of(src: Path, folder: Path) -> tuple[str, ...]:
+    """Names of the folders from ``src``, itself included, to ``folder``, in lower case."""
+    return tuple(part.lower() for part in (src.resolve().name, *folder.relative_to(src).parts))
+
+
 def images_in(folder: Path) -> list[Path]:
     """Image files right in a folder, sorted by name."""
     if not folder.is_dir():

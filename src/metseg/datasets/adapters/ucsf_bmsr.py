@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from metseg.datasets.adapters.folders import folders_named, image_named
+from metseg.datasets.adapters.folders import folders_named, image_named, places_of
 from metseg.datasets.source import (
     LESION,
     PRE_TREATMENT,
@@ -48,7 +48,7 @@ def _find(src: Path, options: UcsfOptions) -> FoundSet:
                 time_point=match[2],
                 images=images,
                 masks=(SourceMask(SourceFile(mask), labels),) if mask else (),
-                unlabelled=any("_test" in part.lower() for part in folder.relative_to(src).parts),
+                unlabelled=any("_test" in part for part in places_of(src, folder)),
                 geometry_of_mask=options.geometry == "mask",
             )
         )
