@@ -75,6 +75,17 @@ def test_a_second_run_keeps_what_is_there_and_takes_what_changed(replica, dst):
     assert call("check", dst)["problems"] == []
 
 
+def test_what_a_killed_run_left_of_a_case_is_done_again(replica, dst):
+    imported(replica, dst)
+    whole = digests(dst)
+    (dst / "records" / "BraTS-MET-00002-000.json").unlink()
+    (dst / "labelsTr" / "BraTS-MET-00002-000.nii.gz").write_bytes(b"half")
+    for name in ("manifest.csv", "dataset.json", "splits_final.json", "findings.csv"):
+        (dst / name).unlink()
+    assert imported(replica, dst)["counts"] == {"imported": 1, "kept": 3, "left-out": 0, "failed": 0}
+    assert digests(dst) == whole
+
+
 def test_workers_change_no_byte(replica, dst, tmp_path):
     imported(replica, dst)
     imported(replica, tmp_path / "two", "--workers", "2")

@@ -48,7 +48,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was seen of a case: grids by file, hashes by file, and whether its mask holds anything."""
+    """What was seen of a case: problems, hashes by file, and whether its mask holds anything."""
 
     findings: list[Finding]
     hashes: dict[Path, str]
