@@ -213,10 +213,20 @@ def test_against_a_foreign_data_set_without_a_manifest(replica, dst, tmp_path):
         (dst / name).unlink()
     other = Replica(tmp_path / "other", seed=100)
     brats_case(other, "BraTS-MET-00077-000", sequences=("t1c",))
+    (dst / "imagesTr" / "BraTS-MET-00001-001_0000.nii.gz").write_bytes(b"cut off")
     source = replica.root / "BraTS-MET-00002-000" / "BraTS-MET-00002-000-t1c.nii.gz"
     (other.root / "BraTS-MET-00077-000" / "BraTS-MET-00077-000-t1c.nii.gz").write_bytes(source.read_bytes())
     done = imported(other, tmp_path / "out", "--against", dst)
     assert messages(done, "duplicate") == ["It holds the same voxels as BraTS-MET-00002-000 in Dataset500_Test."]
+    unread = "BraTS-MET-00001-001_0000.nii.gz in Dataset500_Test cannot be read, and were not compared."
+    assert unread in messages(done, "note")
+
+
+def test_what_cannot_be_compared_with_is_told_before_anything_is_written(replica, dst, tmp_path):
+    error = imported(replica, dst, "--against", tmp_path / "nothing", code=2)["error"]
+    assert "There is no readable dataset.json in nothing" in error["message"]
+    assert "compared with itself" in imported(replica, dst, "--against", dst, code=2)["error"]["message"]
+    assert not dst.exists()
 
 
 def spoilt(dst):

@@ -72,7 +72,7 @@ def _opened(source: SourceFile) -> Iterator[Path]:
     if not source.member:
         yield source.path
         return
-    with unpacked(source.path, lambda inside: str(inside) == source.member) as files:
+    with unpacked(source.path, lambda inside: inside == PurePosixPath(source.member)) as files:
         if source.member not in files:
             raise InputError(f"{_name(source)} is no longer in {shown_name(source.path)}.", hint="Run it again.")
         yield files[source.member]

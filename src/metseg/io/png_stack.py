@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.grid import Grid
@@ -24,6 +24,7 @@ from metseg.io.limits import DEFAULT_LIMITS, Limits
 _DIRECTIONS: Final = {
     "R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1),
 }  # fmt: skip
+_BOMBS: Final = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 _GREY_MODES: Final = {"1", "L", "I", "I;16", "I;16B", "I;16L"}
 
 
@@ -113,5 +114,5 @@ def _read_slice(path: Path, digest: "hashlib._Hash", limits: Limits, count: int)
                         hint="Save slices with one value a pixel.",
                     )
                 return np.asarray(picture).T
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombWarning) as error:
+    except (OSError, SyntaxError, ValueError, *_BOMBS) as error:
         raise InputError(f"The slice {shown_name(path)} is no whole PNG.", hint=RESEND) from error

@@ -25,7 +25,7 @@ from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
 from metseg.io.output_folder import make_output_folder
 from metseg.pipeline.dataset_case import RECORDS, CaseEnd, CaseJob, import_case, read_record, record_end
-from metseg.pipeline.dataset_overlap import overlaps
+from metseg.pipeline.dataset_overlap import check_against, overlaps
 from metseg.pipeline.dataset_summary import summarise
 
 SETTINGS: Final = "import.json"
@@ -105,6 +105,7 @@ def import_dataset(
     found, left_over = _find(adapter, src, options)
     scheme, found = _relabelled(adapter, found, options)
     sequences = _sequences(adapter, found, options)
+    check_against(options.against, dst)
     _prepare(dst, options, sequences, dry=dry)
     jobs = [CaseJob(case, src, dst, adapter.name, sequences, scheme, dry) for case in _named_once(found.cases)]
     ends = _done(jobs, workers, progress)
@@ -115,7 +116,7 @@ def import_dataset(
         numbers = ", ".join(map(str, scheme))
         gap = f"Labels are numbered {numbers}; nnU-Net wants 1, 2, 3 … without a gap."
         findings.append(Finding("doubt", gap, hint="Say which become which with --labels."))
-    findings += overlaps(adapter, ends, options.against, dst)
+    findings += overlaps(adapter, ends, options.against)
     result = Imported(tuple(ends), tuple(findings), dry)
     if not dry:
         summarise(dst, ends, result.all_findings(), sequences=sequences, scheme=scheme, title=adapter.title)

@@ -15,17 +15,28 @@ from metseg.io.limits import LABEL_LIMITS
 from metseg.pipeline.dataset_case import CaseEnd
 
 
-def overlaps(adapter: Adapter, ends: Sequence[CaseEnd], against: Sequence[Path], dst: Path) -> list[Finding]:
-    """Cases that are there twice, and sets that are known to share patients.
+def check_against(against: Sequence[Path], dst: Path) -> None:
+    """Refuse folders that cannot be compared with, before any work is done.
 
     Raises:
-        InputError: a folder to compare with is no data set, or the data set itself.
+        InputError: one is no data set, or the one to be written itself, or its manifest cannot be read.
+    """
+    for folder in against:
+        if folder.resolve() == dst.resolve():
+            raise InputError("A data set cannot be compared with itself.", hint="Give another with --against.")
+        read_raw_set(folder)
+        read_manifest(folder)
+
+
+def overlaps(adapter: Adapter, ends: Sequence[CaseEnd], against: Sequence[Path]) -> list[Finding]:
+    """Cases that are there twice, here or in data sets that ``check_against`` let pass, and sets known to share some.
+
+    Raises:
+        InputError: a data set to compare with has changed under our hands.
     """
     rows = [row for end in ends for row in end.rows]
     findings = list(_within(rows))
     for folder in against:
-        if folder.resolve() == dst.resolve():
-            raise InputError("A data set cannot be compared with itself.", hint="Give another with --against.")
         findings += _with(adapter, rows, folder)
     compared = {row.set for folder in against for row in read_manifest(folder)}
     for other, what in sorted(adapter.overlaps.items()):
@@ -45,7 +56,11 @@ def _within(rows: Sequence[ManifestRow]) -> Iterator[Finding]:
 def _with(adapter: Adapter, rows: Sequence[ManifestRow], folder: Path) -> Iterator[Finding]:
     theirs = read_manifest(folder)
     name = shown_name(folder)
-    hashes = {row.voxels_sha256: row.case for row in theirs if row.voxels_sha256} if theirs else _hashed(folder)
+    hashes = {row.voxels_sha256: row.case for row in theirs if row.voxels_sha256}
+    if not theirs:
+        hashes, broken = _hashed(folder)
+        if broken:
+            yield Finding("note", f"{told(broken)} in {name} cannot be read, and were not compared.")
     twins = {row.case: hashes[row.voxels_sha256] for row in rows if row.voxels_sha256 in hashes}
     for case, other in sorted(twins.items()):
         yield Finding("duplicate", f"It holds the same voxels as {other} in {name}.", case)
@@ -57,16 +72,17 @@ def _with(adapter: Adapter, rows: Sequence[ManifestRow], folder: Path) -> Iterat
         yield Finding("overlap", f"{len(shared)} patients have the same name in {name}: {told(shared)}.")
 
 
-def _hashed(folder: Path) -> dict[str, str]:
-    """The hash of every image of a data set without a manifest.
-
-    Raises:
-        InputError: it is no data set in nnU-Net raw layout, or an image is refused.
-    """
+def _hashed(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """The case of every image of a data set without a manifest, by its hash; and files that cannot be read."""
     raw = read_raw_set(folder)
-    return {
-        voxels_sha256(read_image_file(path, LABEL_LIMITS, shown_name(path)).volume): case
-        for part in (raw.training, raw.test)
-        for case, channels in part.images.items()
-        for path in channels.values()
-    }
+    hashes, broken = {}, []
+    for part in (raw.training, raw.test):
+        for case, channels in part.images.items():
+            for path in channels.values():
+                try:
+                    image = read_image_file(path, LABEL_LIMITS, shown_name(path))
+                except InputError:
+                    broken.append(shown_name(path))
+                else:
+                    hashes[voxels_sha256(image.volume)] = case
+    return hashes, broken

@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from metseg.core.errors import ConfigError
-from metseg.io.case_names import IMAGE_SUFFIXES, stem
-from metseg.io.folder_walk import is_hidden
+from metseg.core.errors import ConfigError, InputError
+from metseg.io.case_names import IMAGE_SUFFIXES, shown_name, stem
+from metseg.io.folder_walk import is_folder, is_hidden
 
 
 def folders_named(src: Path, pattern: str) -> Iterator[tuple[Path, re.Match[str]]]:
@@ -31,10 +31,20 @@ def places_of(src: Path, folder: Path) -> tuple[str, ...]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Image files right in a folder, sorted by name."""
-    if not folder.is_dir():
+    """Image files right in a folder, sorted by name; none where there is no such folder.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    if not is_folder(folder):
         return []
-    return sorted(p for p in folder.iterdir() if p.name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(p.name))
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"The folder {shown_name(folder)} cannot be listed: {error.strerror}.", hint="Check its rights."
+        ) from error
+    return [path for path in files if path.name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(path.name)]
 
 
 def image_named(folder: Path, *names: str) -> Path | None:
