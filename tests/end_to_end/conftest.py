@@ -8,6 +8,7 @@ from end_to_end.cases import LESIONS, make_grid
 from metseg.engines.registry import load_engine
 from metseg.io.nifti import write_nifti
 from metseg.testing.phantoms import make_phantom
+from public_sets import Replica
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,15 @@ def out(tmp_path) -> Path:
 @pytest.fixture
 def engine():
     return load_engine("threshold")
+
+
+@pytest.fixture
+def replica(tmp_path) -> Replica:
+    """An empty folder for a miniature of a public data set."""
+    (tmp_path / "src").mkdir()
+    return Replica(tmp_path / "src")
+
+
+@pytest.fixture
+def dst(tmp_path) -> Path:
+    return tmp_path / "Dataset500_Test"

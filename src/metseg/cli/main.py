@@ -6,6 +6,7 @@ import typer
 
 from metseg import __version__
 from metseg.cli.compare import compare_command
+from metseg.cli.datasets import datasets_app
 from metseg.cli.demo import demo_command
 from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
@@ -26,6 +27,7 @@ app.command("evaluate", no_args_is_help=True)(evaluate_command)
 app.command("compare", no_args_is_help=True)(compare_command)
 app.command("synthesise", no_args_is_help=True)(synthesise_command)
 app.add_typer(models_app)
+app.add_typer(datasets_app)
 app.command("info")(info_command)
 
 

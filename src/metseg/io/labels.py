@@ -11,9 +11,8 @@ from metseg.core.errors import InputError
 from metseg.core.volume import LabelMap, Volume
 from metseg.io.case_names import shown_name
 from metseg.io.image_file import ImageFile
+from metseg.io.image_formats import read_image_file
 from metseg.io.limits import LABEL_LIMITS, Limits
-from metseg.io.nifti import read_nifti_image
-from metseg.io.other_formats import OTHER_SUFFIXES, read_other
 
 # Whole numbers up to this are exact in the readers' float32.
 _LARGEST_LABEL: Final = 2**24
@@ -46,7 +45,15 @@ def read_labels(path: Path, limits: Limits = LABEL_LIMITS, name: str = "") -> La
         InputError: the file is refused, or holds a value that is no whole number from 0 on.
     """
     name = name or shown_name(path)
-    image = _read(path, limits, name)
+    return label_file(read_image_file(path, limits, name), name)
+
+
+def label_file(image: ImageFile, name: str) -> LabelFile:
+    """An image that was read, as a label map.
+
+    Raises:
+        InputError: it holds a value that is no whole number from 0 on.
+    """
     return LabelFile(LabelMap(_whole(image.volume.array, name), image.volume.grid), image.sha256, image.notes)
 
 
@@ -59,7 +66,7 @@ def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume,
     Raises:
         InputError: the file is refused, or holds a value outside [0, 1].
     """
-    image = _read(path, limits, shown_name(path))
+    image = read_image_file(path, limits, shown_name(path))
     low, high = float(image.volume.array.min()), float(image.volume.array.max())
     if low < 0 or high > 1:
         raise InputError(
@@ -67,12 +74,6 @@ def read_probability(path: Path, limits: Limits = LABEL_LIMITS) -> tuple[Volume,
             hint="Give probabilities between 0 and 1, not logits or percentages.",
         )
     return image.volume, image.sha256
-
-
-def _read(path: Path, limits: Limits, name: str) -> ImageFile:
-    if path.name.lower().endswith(OTHER_SUFFIXES):
-        return read_other(path, limits, name)
-    return read_nifti_image(path, limits, name)
 
 
 def _whole(array: NDArray[np.float32], name: str) -> NDArray[Any]:

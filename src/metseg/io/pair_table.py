@@ -1,6 +1,5 @@
 """A CSV table of cases: which files belong together, and whose they are."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from metseg.core.errors import InputError
 from metseg.io.case_names import shown_name, stem
+from metseg.io.tables import read_lines
 
 COLUMNS: Final = ("case", "patient", "prediction", "reference", "probability")
 
@@ -41,12 +41,7 @@ def read_pair_table(path: Path) -> tuple[PairRow, ...]:
         InputError: a table that cannot be read, lacks columns or cells, or names a case twice.
     """
     name = shown_name(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no table in UTF-8"
-        raise InputError(f"The table {name} cannot be read: {reason}.", hint="Save it as CSV in UTF-8.") from error
+    lines = read_lines(path)
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
     if not ({"prediction", "reference"} <= set(header) or {"case", "patient"} <= set(header)):
         raise InputError(

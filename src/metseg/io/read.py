@@ -11,9 +11,8 @@ from metseg.io.case_names import shown_name, stem
 from metseg.io.discover import FORMATS, CaseInput, find_sources
 from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES, is_dicom, is_hidden
 from metseg.io.image_file import WARNING, ImageFile
+from metseg.io.image_formats import read_image_file
 from metseg.io.limits import DEFAULT_LIMITS, Limits
-from metseg.io.nifti import read_nifti_image
-from metseg.io.other_formats import OTHER_SUFFIXES, read_other
 from metseg.io.prior import guided_by
 from metseg.io.sequence_names import Told, sequence_doubts, sequences_in
 from metseg.io.zip_files import unpacked
@@ -89,7 +88,7 @@ def first_image(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Image
     """
     with _image_files(case_input, limits) as files:
         (file, name) = files[0]
-        return _read_file(file, limits, name)
+        return read_image_file(file, limits, name)
 
 
 def dicom_modality(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Modality:
@@ -102,12 +101,6 @@ def dicom_modality(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Mo
 
     with _dicom_files(case_input, limits) as files:
         return modality_of_files(files)
-
-
-def _read_file(path: Path, limits: Limits, name: str) -> ImageFile:
-    if path.name.lower().endswith(OTHER_SUFFIXES):
-        return read_other(path, limits, name)
-    return read_nifti_image(path, limits, name)
 
 
 def _read_named(
@@ -136,7 +129,7 @@ def _read_channels(
     with _image_files(case_input, limits) as files:
         for channel, (file, name) in zip(channels, files):
             if channel < len(sequences):
-                images[sequences[channel]] = _read_file(file, limits, name)
+                images[sequences[channel]] = read_image_file(file, limits, name)
             else:
                 unused.append(name)
     if not unused:

@@ -1,0 +1,1 @@
+"""One file for each public layout, or family of layouts."""
