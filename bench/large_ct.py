@@ -3,8 +3,8 @@
 ``python bench/large_ct.py [--model NAME|FOLDER | --nnunet] [--mode fast|standard|thorough] [--slices 600]``. The CT has
 a head with skull and brain, a neck and shoulders, in air, with noise; voxels of 0.55×0.55×0.8 mm. The process is
 metseg's own, cold, from the file to masks, tables and the report. ``--nnunet`` makes an nnU-Net model for voxels of
-0.7×0.7×1 mm with windows of 128³ and imports it (needs torch and nnunetv2): a small network of random weights that calls
-little lesion, since it is the whole scan's arrays that take the memory.
+0.7×0.7×1 mm with windows of 128³ and imports it (needs torch and nnunetv2): a small network of random weights
+that finds little, since it is the whole scan's arrays that take the memory.
 """
 
 import argparse
