@@ -14,6 +14,7 @@ import numpy as np
 from metseg.core.errors import InputError, ModelError
 from metseg.datasets.splits import grouped_folds
 from metseg.io.case_names import shown_name
+from metseg.io.limits import LABEL_LIMITS
 from metseg.io.nifti import read_nifti
 from metseg.io.nnunet_plans import Labels, Plans
 from metseg.training.nnunet.recipe import NnunetRecipe
@@ -130,7 +131,7 @@ def check_voxels(raw: RawData, recipe: NnunetRecipe) -> None:
     problems: list[str] = []
     for case in raw.cases:
         try:
-            volume, _, _ = read_nifti(raw.label(case))
+            volume, _, _ = read_nifti(raw.label(case), LABEL_LIMITS)
             shapes = [_shape(raw.image(case, n)) for n in range(len(raw.channels))]
         except InputError as error:
             problems.append(f"{case}: {error.message}")
