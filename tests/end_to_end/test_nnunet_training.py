@@ -1,5 +1,6 @@
 """``metseg train`` with nnU-Net itself, on five tiny studies: whole, killed and gone on with, and as a cascade."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,17 +11,18 @@ import time
 import warnings
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the train extra)")
 pytest.importorskip("nnunetv2", reason="nnunetv2 is not installed (the train extra)")
 
 import metseg  # noqa: E402
-from metseg.core.errors import ConfigError  # noqa: E402
-from metseg.core.study import Study  # noqa: E402
-from metseg.core.volume import Volume  # noqa: E402
-from metseg.engines.nnunet_engine import NnunetEngine  # noqa: E402
+from metseg.cli.main import app  # noqa: E402
+from metseg.core.errors import ConfigError, InputError, MetsegError  # noqa: E402
+from metseg.io.nifti import write_nifti  # noqa: E402
 from metseg.training.nnunet.curves import read_log  # noqa: E402
 from metseg.training.nnunet.recipe import NnunetRecipe  # noqa: E402
 from metseg.training.nnunet.run import train_model  # noqa: E402
@@ -85,19 +87,23 @@ def oracle_labels(model, image, previous=None):
     return np.asarray(labels).transpose(2, 1, 0)
 
 
-def own_labels(bundle, image):
-    engine = NnunetEngine.from_bundle(bundle, mode="thorough")
-    return np.asarray(engine.predict(Study("one", {"t1c": image})).segmentation.array)
+def own_labels(bundle, image, folder):
+    """Labels by ``metseg segment``, (i, j, k)."""
+    write_nifti(folder / "one.nii.gz", image)
+    arguments = ["segment", folder / "one.nii.gz", "-o", folder, "--model", bundle.folder, "--formats", "nifti", "-q"]
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exit_code == 0, done.output
+    return np.asarray(nib.load(folder / "one" / "segmentation.nii.gz").dataobj)
 
 
 def test_the_bundle_says_what_it_was_trained_on_and_what_was_measured(full, place):
-    card = full.bundle.card
+    card = full.bundle.manifest
     assert full.bundle.name == "dataset901_tiny-nnunet-3d_fullres"
     known = recipe(place / "Dataset901_Tiny", place / "full")
     assert any(known.sha256 in line for line in card.training_data)
     assert card.training_data[0].startswith("5 studies of Dataset901_Tiny, channels t1c.")
     summary = json.loads((checkpoint(place / "full").parent / "validation" / "summary.json").read_text())
-    scores = full.bundle.manifest.results["nnU-Net's validation, 3d_fullres, fold 0"]
+    scores = card.results["nnU-Net's validation, 3d_fullres, fold 0"]
     assert scores["studies"] == 3
     assert scores["mean_dice"] == pytest.approx(summary["foreground_mean"]["Dice"], abs=1e-4)
     assert set(scores["dice"]) <= {"1", "2"}
@@ -126,10 +132,10 @@ def test_the_same_again_is_kept(full, data, place):
         train_model(recipe(data, place / "full", epochs=4))
 
 
-def test_metsegs_engine_gives_what_nnunets_predictor_gives(full, place):
+def test_metsegs_engine_gives_what_nnunets_predictor_gives(full, place, tmp_path):
     image, _ = make_study(77)
     expected = oracle_labels(checkpoint(place / "full").parents[1], image)
-    found = own_labels(full.bundle, image)
+    found = own_labels(full.bundle, image, tmp_path)
     assert len(np.unique(expected)) > 1
     assert np.mean(found != expected) < 2e-3  # half precision there, at the borders of labels
 
@@ -152,8 +158,8 @@ def test_killed_and_gone_on_with_it_is_as_if_it_had_not_been(full, place):
     running.wait()
     assert not checkpoint(again).exists()
     begun = read(latest)["current_epoch"]
-    done = subprocess.run([*COMMAND, str(place / "again.toml"), "--json"], env=environment, capture_output=True, text=True,
-                          check=True)  # fmt: skip
+    command = [*COMMAND, str(place / "again.toml"), "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["steps"] == {
         "check": "kept", "planning": "kept", "preparing-3d_fullres": "kept", "training-3d_fullres-fold-0": "done"
@@ -175,23 +181,23 @@ def test_a_cascade_hands_over_what_the_first_stage_says_of_studies_it_did_not_se
     assert cascade.bundle.manifest.nnunet.stages[0].mirror_axes == (0,)
 
 
-def test_metsegs_engine_gives_what_nnunets_predictor_gives_of_a_cascade(cascade, place):
+def test_metsegs_engine_gives_what_nnunets_predictor_gives_of_a_cascade(cascade, place, tmp_path):
     image, _ = make_study(78)
     models = [checkpoint(place / "cascade", stage, "UNetPlusPlusPlans").parents[1] for stage in
               ("3d_lowres", "3d_cascade_fullres")]  # fmt: skip
     expected = oracle_labels(models[1], image, oracle_labels(models[0], image))
-    found = own_labels(cascade.bundle, image)
+    found = own_labels(cascade.bundle, image, tmp_path)
     assert np.mean(found != expected) < 5e-3
 
 
-def test_attention_unet_of_slices_for_a_moment(data, place):
-    dials = {"configuration": "2d", "patch": [16, 16], "network": "attention-unet", "epochs": 9, "minutes": 1e-4}
+def test_attention_unet_of_slices_for_a_moment(data, place, tmp_path):
+    dials = {"configuration": "2d", "patch": [16, 16], "network": "attention-unet", "epochs": 9, "minutes": 1e-4, "workers": 1}
     trained = train_model(recipe(data, place / "flat", **dials))
     network = trained.networks["2d, fold 0"]
     assert (network["epochs"], network["stopped"]) == (1, "minutes")
     assert trained.bundle.manifest.nnunet.stages[0].network.decoder == "attention"
     image, _ = make_study(79)
-    assert own_labels(trained.bundle, Volume(image.array, image.grid)).shape == image.array.shape
+    assert own_labels(trained.bundle, image, tmp_path).shape == image.array.shape
 
 
 def test_a_training_starts_from_a_bundle(full, data, place):
@@ -201,4 +207,26 @@ def test_a_training_starts_from_a_bundle(full, data, place):
     name = "encoder.stages.0.0.convs.0.conv.weight"
     moved = (after[name] - before[name]).abs().mean() / before[name].abs().mean()
     assert 0 < moved < 0.2  # random weights would be far off
-    assert any("It started from the model" in line for line in trained.bundle.card.training_data)
+    assert any("It started from the model" in line for line in trained.bundle.manifest.training_data)
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sentence(data, place):
+    broken = place / "Dataset902_Broken"
+    shutil.copytree(data, broken)
+    for number in range(5):
+        path = broken / "imagesTr" / f"case_{number}_0000.nii.gz"
+        image, _ = make_study(number)
+        array = np.array(image.array)
+        array[::2] = np.nan
+        nib.save(nib.Nifti1Image(array, image.grid.affine), path)
+    with pytest.raises(MetsegError, match="loss is not a finite number in epoch 1 of training 3d_fullres, fold 0"):
+        train_model(recipe(broken, place / "broken"))
+
+
+def test_a_full_disk_is_told_in_a_sentence():
+    from metseg.training.nnunet.child import _known_trouble
+
+    told = _known_trouble(OSError(errno.ENOSPC, "No space left on device"))
+    assert (type(told), told.message) == (InputError, "The disk is full.")
+    assert "not enough memory" in _known_trouble(MemoryError()).message
+    assert _known_trouble(ValueError("another")) is None

@@ -80,7 +80,7 @@ def test_a_folder_without_dataset_json_is_refused(tmp_path):
 
 
 def test_labels_outside_the_scheme_sizes_that_differ_and_broken_files_are_told_at_once(data):
-    image, labels = make_study(0, SMALL)
+    _, labels = make_study(0, SMALL)
     array = np.array(labels.array)
     array[0, 0, 0] = 7
     write_nifti(data / "labelsTr" / "case_0.nii.gz", LabelMap(array, labels.grid))
