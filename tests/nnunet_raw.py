@@ -8,7 +8,7 @@ from metseg.core.grid import Grid
 from metseg.core.volume import LabelMap, Volume
 from metseg.io.nifti import write_nifti
 
-SHAPE = (40, 36, 32)
+SHAPE = (36, 32, 30)
 LABELS = {"background": 0, "tumour": 1, "oedema": 2}
 
 

@@ -31,7 +31,7 @@ from nnunet_raw import make_raw, make_study  # noqa: E402
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # nnU-Net's, where it predicts beside us
 TINY = {
     "folds": [0], "epochs": 3, "iterations": 2, "validation_iterations": 1, "save_every": 1, "patch": [16, 16, 16],
-    "batch": 2, "workers": 0, "threads": 1, "device": "cpu",
+    "batch": 2, "mirror_axes": [], "workers": 0, "threads": 1, "device": "cpu",
 }  # fmt: skip
 COMMAND = (sys.executable, "-c", "from metseg.cli.main import app; app()", "train")
 
@@ -191,7 +191,14 @@ def test_metsegs_engine_gives_what_nnunets_predictor_gives_of_a_cascade(cascade,
 
 
 def test_attention_unet_of_slices_for_a_moment(data, place, tmp_path):
-    dials = {"configuration": "2d", "patch": [16, 16], "network": "attention-unet", "epochs": 9, "minutes": 1e-4, "workers": 1}
+    dials = {
+        "configuration": "2d",
+        "patch": [16, 16],
+        "network": "attention-unet",
+        "epochs": 9,
+        "minutes": 1e-4,
+        "workers": 1,
+    }
     trained = train_model(recipe(data, place / "flat", **dials))
     network = trained.networks["2d, fold 0"]
     assert (network["epochs"], network["stopped"]) == (1, "minutes")

@@ -11,8 +11,8 @@ The weights a have one channel on the grid of g, and come back to that of x by l
 Voxels are seen as cells (half-pixel centres, ``align_corners=False``), which OpenVINO computes alike (``linear_onnx``).
 
 Differences from the paper: all skip connections have a gate, the finest too; the gate has no convolution after it,
-since the decoder's own comes next; deep supervision, strides and kernels are nnU-Net's. MONAI's AttentionUnet doubles
-each resolution along all axes and normalises by batches, so that plans for slices of another thickness cannot size it.
+since the decoder's own comes next; deep supervision, strides and kernels are nnU-Net's. MONAI's AttentionUnet has one
+kernel for all stages and normalises by batches alone, so that plans cannot size it.
 """
 
 import torch
