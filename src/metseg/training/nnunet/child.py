@@ -58,7 +58,6 @@ class Trainer(nnUNetTrainer):
     recipe: NnunetRecipe
     say: Say
     doing: str
-    stopped = "epochs"
 
     def take(self, recipe: NnunetRecipe, say: Say, doing: str) -> None:
         """Take over the recipe's dials."""
@@ -124,7 +123,7 @@ class Trainer(nnUNetTrainer):
         return done
 
     def on_epoch_end(self) -> None:
-        """Keep the log, tell of the epoch, and stop where the budget is spent."""
+        """Keep the log, and tell of the epoch."""
         super().on_epoch_end()
         rows = self.rows()
         text = io.StringIO()
@@ -137,13 +136,23 @@ class Trainer(nnUNetTrainer):
         if self.recipe.minutes is not None:
             left = min(left, max(60 * self.recipe.minutes - spent, 0.0))
         self.say(EPOCH, **{**rows[-1], "epochs": self.num_epochs, "left_s": left})
-        if self.recipe.minutes is not None and spent >= 60 * self.recipe.minutes:
-            self.stopped = "minutes"
+
+    def spent(self) -> str:
+        """Which part of the budget is spent: ``"epochs"``, ``"minutes"``, ``"patience"``; empty: none."""
+        if self.current_epoch >= self.num_epochs:
+            return "epochs"
+        if self.recipe.minutes is not None and self.spent_s() >= 60 * self.recipe.minutes:
+            return "minutes"
         means = [-math.inf if math.isnan(value) else value for value in self.logger.get_value("ema_fg_dice", None)]
-        if self.recipe.patience is not None and len(means) - 1 - int(np.argmax(means)) >= self.recipe.patience:
-            self.stopped = "patience"
-        if self.stopped != "epochs" and done < self.num_epochs:
+        if self.recipe.patience is not None and means:
+            return "patience" if len(means) - 1 - int(np.argmax(means)) >= self.recipe.patience else ""
+        return ""
+
+    def on_epoch_start(self) -> None:
+        """Stop where the budget is spent, also where a kill came between."""
+        if self.spent():
             raise _EnoughError
+        super().on_epoch_start()
 
     def rows(self) -> list[dict[str, Any]]:
         """The log, an epoch a row; None where there is no number."""
@@ -189,6 +198,8 @@ def plan(job: dict[str, Any], recipe: NnunetRecipe, _say: Say) -> dict[str, Any]
         plans = theirs["plans"]
         check_start(plans, theirs["dataset"], recipe, len(content["channel_names"]))
         plans = {**plans, "dataset_name": name, "plans_name": planner.plans}
+        for one in recipe.prepared if recipe.batch is not None else ():
+            plans["configurations"][one]["batch_size"] = recipe.batch
         shutil.copyfile(Path(job["raw"]) / name / "dataset.json", folder / "dataset.json")
         _replace(folder / f"{planner.plans}.json", json.dumps(plans, indent=4))
     known = PlansManager(plans)
@@ -266,7 +277,7 @@ def train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]
     summary = json.loads((out / "validation" / "summary.json").read_text(encoding="utf-8"))
     dice = {label: _number(scores["Dice"]) for label, scores in summary["mean"].items()}
     return {
-        "folder": str(out), "epochs": len(trainer.rows()), "stopped": trainer.stopped,
+        "folder": str(out), "epochs": len(trainer.rows()), "stopped": trainer.spent(),
         "minutes": round(trainer.spent_s() / 60, 2), "studies": len(summary["metric_per_case"]),
         "dice": dice, "foreground_dice": _number(summary["foreground_mean"]["Dice"]), "device": device.type,
         "parameters": sum(weights.numel() for weights in trainer.network.parameters()),

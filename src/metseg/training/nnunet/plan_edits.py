@@ -127,16 +127,17 @@ def check_start(plans: Mapping[str, Any], dataset: Mapping[str, Any], recipe: Nn
             f"The model to start from takes {theirs} channels, and the data set has {channels}.",
             hint="Choose a data set with the same sequences, or leave start out of the recipe.",
         )
-    check_plans(plans, recipe)
     own = "PlainConvUNet" if recipe.network == "nnunet" else "ResidualEncoderUNet"
     expected = PLANNERS[recipe.network].network_class or own
-    for name in recipe.prepared:
-        found = str(plans["configurations"][name].get("architecture", {}).get("network_class_name"))
+    known = plans["configurations"]
+    for name in [one for one in recipe.prepared if one in known]:
+        found = str(known[name].get("architecture", {}).get("network_class_name", "of an older nnU-Net"))
         if not found.endswith(expected):
             raise ConfigError(
                 f"The model to start from has the network {found.rpartition('.')[2]}, not that of {recipe.network}.",
                 hint="Set network in the recipe to what the model is.",
             )
+    check_plans(plans, recipe)
 
 
 def _drawn(values: Sequence[int] | int, count: int) -> list[int]:
