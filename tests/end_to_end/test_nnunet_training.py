@@ -27,6 +27,7 @@ from metseg.training.nnunet.curves import read_log  # noqa: E402
 from metseg.training.nnunet.recipe import NnunetRecipe  # noqa: E402
 from metseg.training.nnunet.run import train_model  # noqa: E402
 from nnunet_raw import make_raw, make_study  # noqa: E402
+from unit.test_nnunet_process import runs  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # nnU-Net's, where it predicts beside us
 TINY = {
@@ -154,8 +155,11 @@ def test_killed_and_gone_on_with_it_is_as_if_it_had_not_been(full, place):
     while not latest.exists():
         assert running.poll() is None
         time.sleep(0.05)
+    own = [int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
     running.send_signal(signal.SIGKILL)
     running.wait()
+    assert len(own) == 1
+    assert not runs(own[0])
     assert not checkpoint(again).exists()
     begun = read(latest)["current_epoch"]
     command = [*COMMAND, str(place / "again.toml"), "--json"]
