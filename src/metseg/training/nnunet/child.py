@@ -82,7 +82,8 @@ class Trainer(nnUNetTrainer):
         """Mirror along the recipe's axes."""
         rotation, flat, size, mirrored = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         if self.recipe.mirror_axes is not None:
-            mirrored = self.inference_allowed_mirroring_axes = tuple(sorted(self.recipe.mirror_axes))
+            # None, not (), is nnU-Net's word for no mirroring.
+            mirrored = self.inference_allowed_mirroring_axes = tuple(sorted(self.recipe.mirror_axes)) or None
         return rotation, flat, size, mirrored
 
     @staticmethod
