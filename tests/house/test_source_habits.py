@@ -93,6 +93,14 @@ def test_numeric_rooms_open_no_file(trees):
     assert found == []
 
 
+def test_two_files_name_the_package_of_nnunet():
+    """One that runs inside a child process, and one that starts it."""
+    found = {
+        named(path) for path in FILES if PACKAGE in path.parents and "nnunetv2" in path.read_text(encoding="utf-8")
+    }
+    assert found == {"src/metseg/training/nnunet/child.py", "src/metseg/training/nnunet/process.py"}
+
+
 def test_no_file_has_a_vague_name():
     assert [named(path) for path in FILES if not VAGUE.isdisjoint(path.stem.split("_"))] == []
 

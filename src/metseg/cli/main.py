@@ -13,6 +13,7 @@ from metseg.cli.info import info_command
 from metseg.cli.models import models_app
 from metseg.cli.segment import segment_command
 from metseg.cli.synthesise import synthesise_command
+from metseg.cli.train import train_command
 
 app = typer.Typer(
     name="metseg",
@@ -26,6 +27,7 @@ app.command("demo", no_args_is_help=True)(demo_command)
 app.command("evaluate", no_args_is_help=True)(evaluate_command)
 app.command("compare", no_args_is_help=True)(compare_command)
 app.command("synthesise", no_args_is_help=True)(synthesise_command)
+app.command("train", no_args_is_help=True)(train_command)
 app.add_typer(models_app)
 app.add_typer(datasets_app)
 app.command("info")(info_command)

@@ -52,6 +52,25 @@ class Wishes:
 
 
 @dataclass(frozen=True)
+class Card:
+    """What those who trained a model know of it; an import alone knows none of it.
+
+    Args:
+        training_data: a sentence each.
+        results: measured, by name of the data.
+        limits: what it is known to be bad at, a sentence each.
+        intended_use: one sentence.
+        about: Markdown for the bundle's README.
+    """
+
+    training_data: tuple[str, ...]
+    results: Mapping[str, Any]
+    limits: tuple[str, ...]
+    intended_use: str
+    about: str
+
+
+@dataclass(frozen=True)
 class _Chosen:
     """What is imported: the folders of the stages, the coarse one first, and the files that decide the bundle."""
 
@@ -100,7 +119,13 @@ def import_model(source: Path, out: Path, wishes: Wishes | None = None, *, repla
 
 
 def import_nnunet(
-    root: Path, target: Path, wishes: Wishes | None = None, *, replace: bool = False, zipped: Path | None = None
+    root: Path,
+    target: Path,
+    wishes: Wishes | None = None,
+    *,
+    replace: bool = False,
+    zipped: Path | None = None,
+    card: Card | None = None,
 ) -> Bundle:
     """Convert a trained folder, or the one that ``root`` holds, into the bundle ``target``.
 
@@ -113,6 +138,7 @@ def import_nnunet(
         wishes: of the user.
         replace: a bundle that was imported of other files.
         zipped: the zip that ``root`` was unpacked from.
+        card: of those who trained it; None: it is not known.
 
     Raises:
         ModelError: no model, several, a broken or unsupported one; or ``target`` holds another.
@@ -128,7 +154,7 @@ def import_nnunet(
             if there := _imported(target, chosen, wishes, replace=replace):
                 return there
         with partial_folder(target, _own_names) as partial:
-            bundle = _write(partial, target.name, chosen, wishes)
+            bundle = _write(partial, target.name, chosen, wishes, card)
             write_stamp(bundle, chosen.looks, wishes.name)
             with alone_in(target.parent):
                 # Another process may have been faster.
@@ -238,7 +264,7 @@ def _own_names(folder: Path) -> set[str]:
     return {MANIFEST_NAME, *(name.partition("/")[0] for name in files)}
 
 
-def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes) -> Bundle:
+def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes, card: Card | None) -> Bundle:
     last = chosen.folders[-1]
     hashes = chosen.hashes  # of the files before they are converted
     stages: list[Stage] = []
@@ -252,9 +278,13 @@ def _write(folder: Path, name: str, chosen: _Chosen, wishes: Wishes) -> Bundle:
     model = model_of(last.plans(), stages)
     labels = last.plans().labels()
     sequences = channel_sequences(last.plans().channels(), wishes.sequences)
-    _write_readme(folder, name, chosen, sequences, labels)
+    _write_readme(folder, name, chosen, sequences, labels, card)
+    told = _manifest(name, chosen, model, labels, sequences, wishes)
+    if card is not None:
+        told |= {key: value for key, value in vars(card).items() if key != "about"}
+        told["limits"] = (*card.limits, *channel_doubts(chosen.folders[-1].plans().channels(), sequences))
     try:
-        manifest = BundleManifest.model_validate(_manifest(name, chosen, model, labels, sequences, wishes))
+        manifest = BundleManifest.model_validate(told)
     except ValidationError as error:
         raise ModelError(f"The model does not fit a bundle: {error.errors()[0]['msg']}.") from error
     return write_manifest(folder, manifest)
@@ -310,12 +340,18 @@ def _lesion(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]
     return tuple(own or labels)
 
 
-def _write_readme(folder: Path, name: str, chosen: _Chosen, sequences: tuple[str, ...], labels: Labels) -> None:
+def _write_readme(
+    folder: Path, name: str, chosen: _Chosen, sequences: tuple[str, ...], labels: Labels, card: Card | None
+) -> None:
     stages = "\n".join(f"- `{one.path.name}`, folds {', '.join(chosen.folds)}" for one in chosen.folders)
+    unknown = (
+        "metseg measured nothing of it. What it was trained on, how good it is and under which licence it may be used, "
+        "those who trained it know."
+    )
+    origin = "Imported by `metseg models import` from a model that nnU-Net v2 trained" if card is None else "Trained"
+    about = unknown if card is None else card.about
     (folder / "README.md").write_text(
-        f"# {name}\n\nImported by `metseg models import` from a model that nnU-Net v2 trained on "
-        f"{chosen.folders[-1].path.parent.name}:\n\n{stages}\n\nChannels: {', '.join(sequences)}. "
-        f"Outputs: {', '.join(labels.names)}.\n\nmetseg measured nothing of it. What it was trained on, how good it is "
-        "and under which licence it may be used, those who trained it know.\n",
+        f"# {name}\n\n{origin} on {chosen.folders[-1].path.parent.name}:\n\n{stages}\n\n"
+        f"Channels: {', '.join(sequences)}. Outputs: {', '.join(labels.names)}.\n\n{about}\n",
         encoding="utf-8",
-    )  # fmt: skip
+    )

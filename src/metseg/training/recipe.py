@@ -1,15 +1,14 @@
 """What a training run is told: read from a TOML file, written beside the checkpoints."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from metseg.core.errors import ConfigError
 from metseg.core.options import Options
 from metseg.synthesis.palettes import Sequence
+from metseg.training.recipe_file import read_recipe_file
 
 
 class Rate(Options):
@@ -130,10 +129,4 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         ConfigError: not TOML, or keys or values that are wrong (all of them are listed).
     """
-    try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"The recipe {path.name} cannot be read: {error}.") from error
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"The recipe {path.name} is wrong: {problems}.") from error
+    return read_recipe_file(path, Recipe)

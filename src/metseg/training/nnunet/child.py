@@ -1,0 +1,374 @@
+"""Inside the child: nnU-Net v2 (2.8), told what to do by a job on stdin. ``process.py`` starts it.
+
+nnU-Net's own commands are not used: they find trainers by name in nnU-Net's package. Its classes are called instead.
+"""
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
+    nnUNetPlannerResEncL,
+    nnUNetPlannerResEncM,
+)
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from metseg.core.errors import ConfigError, InputError, MetsegError, ModelError
+from metseg.training.nnunet.messages import EPOCH, ERROR, PROGRESS, RESULT, Say, line_of, plain_error
+from metseg.training.nnunet.plan_edits import PLANNERS, Topology, check_plans, check_start, with_network, with_patch
+from metseg.training.nnunet.recipe import NnunetRecipe
+
+_PLANNERS: Final = {one.__name__: one for one in (ExperimentPlanner, nnUNetPlannerResEncM, nnUNetPlannerResEncL)}
+_LEAST_EDGE: Final = 4  # of the coarsest feature map: nnU-Net's
+LOG: Final = "log.csv"
+_COLUMNS: Final = {
+    "learning_rate": "lrs", "train_loss": "train_losses", "val_loss": "val_losses", "pseudo_dice": "mean_fg_dice",
+    "pseudo_dice_mean": "ema_fg_dice",
+}  # fmt: skip
+
+
+class _EnoughError(Exception):
+    """The budget is spent."""
+
+
+class Trainer(nnUNetTrainer):
+    """nnU-Net's trainer with the recipe's budget.
+
+    It calls itself ``nnUNetTrainer`` in names of folders and in checkpoints, so that nnU-Net itself can predict with
+    what it trained. ``recipe``, ``say`` and ``doing`` are set before it trains: nnU-Net's trainers keep all arguments
+    of their making in checkpoints.
+    """
+
+    recipe: NnunetRecipe
+    say: Say
+    doing: str
+
+    def take(self, recipe: NnunetRecipe, say: Say, doing: str) -> None:
+        """Take over the recipe's dials."""
+        self.recipe, self.say, self.doing = recipe, say, doing
+        self.num_epochs, self.save_every = recipe.epochs, recipe.save_every
+        self.num_iterations_per_epoch = recipe.iterations
+        self.num_val_iterations_per_epoch = recipe.validation_iterations
+        self.logger.plot_progress_png = lambda _folder: None  # drawn by the parent
+
+    def seed(self, epoch: int) -> None:
+        """Begin an epoch as it begins in every run of this recipe, also in one that goes on."""
+        fold = 1000 if self.fold == "all" else int(self.fold)
+        number = int(np.random.SeedSequence([self.recipe.seed, fold, epoch]).generate_state(1)[0])
+        random.seed(number)
+        np.random.seed(number)  # noqa: NPY002  nnU-Net draws from it
+        torch.manual_seed(number)
+
+    def _do_i_compile(self) -> bool:
+        return self.recipe.compile and self.device.type == "cuda"
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:  # noqa: N802  nnU-Net's name
+        """Mirror along the recipe's axes."""
+        rotation, flat, size, mirrored = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        if self.recipe.mirror_axes is not None:
+            # None, not (), is nnU-Net's word for no mirroring.
+            mirrored = self.inference_allowed_mirroring_axes = tuple(sorted(self.recipe.mirror_axes)) or None
+        return rotation, flat, size, mirrored
+
+    @staticmethod
+    def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
+        """nnU-Net's, but for its choice between two ways to blur by their speed, which makes runs differ."""
+        transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
+        for one in transforms.transforms:
+            inner = getattr(one, "transform", one)
+            if hasattr(inner, "benchmark"):
+                inner.benchmark = False
+        return transforms
+
+    def spent_s(self) -> float:
+        """Seconds of all epochs that are done, over all runs."""
+        begun, ended = (self.logger.get_value(f"epoch_{when}_timestamps", None) for when in ("start", "end"))
+        return float(sum(end - start for start, end in zip(begun, ended, strict=False)))
+
+    def on_train_epoch_start(self) -> None:
+        """Seed; let the learning rate fall by epochs or by minutes, whichever are spent first."""
+        self.seed(self.current_epoch)
+        super().on_train_epoch_start()
+        if self.recipe.minutes is not None:
+            share = min(self.spent_s() / (60 * self.recipe.minutes), 0.999)
+            self.lr_scheduler.step(max(float(self.current_epoch), share * self.num_epochs))
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """One step.
+
+        Raises:
+            MetsegError: its loss is no number.
+        """
+        done = super().train_step(batch)
+        if not np.isfinite(done["loss"]).all():
+            raise MetsegError(
+                f"The loss is not a finite number in epoch {self.current_epoch + 1} of {self.doing}.",
+                hint="Look for images with values that are none or huge; the last checkpoint is from before.",
+            )
+        return done
+
+    def on_epoch_end(self) -> None:
+        """Keep the log, and tell of the epoch."""
+        super().on_epoch_end()
+        rows = self.rows()
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        _replace(Path(self.output_folder) / LOG, text.getvalue())
+        spent, done = self.spent_s(), self.current_epoch
+        left = spent / done * (self.num_epochs - done)
+        if self.recipe.minutes is not None:
+            left = min(left, max(60 * self.recipe.minutes - spent, 0.0))
+        self.say(EPOCH, **{**rows[-1], "epochs": self.num_epochs, "left_s": left})
+
+    def spent(self) -> str:
+        """Which part of the budget is spent: ``"epochs"``, ``"minutes"``, ``"patience"``; empty: none."""
+        if self.current_epoch >= self.num_epochs:
+            return "epochs"
+        if self.recipe.minutes is not None and self.spent_s() >= 60 * self.recipe.minutes:
+            return "minutes"
+        means = [-math.inf if math.isnan(value) else value for value in self.logger.get_value("ema_fg_dice", None)]
+        if self.recipe.patience is not None and means:
+            return "patience" if len(means) - 1 - int(np.argmax(means)) >= self.recipe.patience else ""
+        return ""
+
+    def on_epoch_start(self) -> None:
+        """Stop where the budget is spent, also where a kill came between."""
+        if self.spent():
+            raise _EnoughError
+        super().on_epoch_start()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The log, an epoch a row; None where there is no number."""
+        values = {name: self.logger.get_value(key, None) for name, key in _COLUMNS.items()}
+        begun, ended = (self.logger.get_value(f"epoch_{when}_timestamps", None) for when in ("start", "end"))
+        return [
+            {"epoch": n + 1, "seconds": round(ended[n] - begun[n], 3),
+             **{name: _number(column[n]) for name, column in values.items()}}
+            for n in range(self.current_epoch)
+        ]  # fmt: skip
+
+    def run_training(self) -> None:
+        """Train until the budget is spent."""
+        try:
+            super().run_training()
+        except _EnoughError:
+            self.on_train_end()
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write aside, then rename: a checkpoint is whole or not there."""
+        super().save_checkpoint(f"{filename}.part")
+        Path(f"{filename}.part").replace(filename)
+
+
+Trainer.__name__ = "nnUNetTrainer"
+
+
+def plan(job: dict[str, Any], recipe: NnunetRecipe, _say: Say) -> dict[str, Any]:
+    """Take the data set's fingerprint and plan, or take over the plans that a model was trained by."""
+    name = job["dataset"]
+    folder = Path(os.fspath(job["preprocessed"])) / name
+    DatasetFingerprintExtractor(name, job["processes"], verbose=False).run(overwrite_existing=True)
+    planner = PLANNERS[recipe.network]
+    content = json.loads((Path(job["raw"]) / name / "dataset.json").read_text(encoding="utf-8"))
+    if job["start"] is None:
+        memory = {} if recipe.gpu_memory_gb is None else {"gpu_memory_target_in_gb": recipe.gpu_memory_gb}
+        kind = _edited(_PLANNERS[planner.kind], recipe, planner.network_class)
+        kind(name, plans_name=planner.plans, **memory).plan_experiment()
+        plans = json.loads((folder / f"{planner.plans}.json").read_text(encoding="utf-8"))
+        check_plans(plans, recipe)
+    else:
+        theirs = {stage: json.loads(Path(path).read_text(encoding="utf-8")) for stage, path in job["start"].items()}
+        plans = theirs["plans"]
+        check_start(plans, theirs["dataset"], recipe, len(content["channel_names"]))
+        plans = {**plans, "dataset_name": name, "plans_name": planner.plans}
+        for one in recipe.prepared if recipe.batch is not None else ():
+            plans["configurations"][one]["batch_size"] = recipe.batch
+        shutil.copyfile(Path(job["raw"]) / name / "dataset.json", folder / "dataset.json")
+        _replace(folder / f"{planner.plans}.json", json.dumps(plans, indent=4))
+    known = PlansManager(plans)
+    chosen = {one: known.get_configuration(one) for one in recipe.stages}
+    return {"stages": {
+        stage: {"patch": list(it.patch_size), "batch": it.batch_size, "spacing": list(it.spacing)}
+        for stage, it in chosen.items()
+    }}  # fmt: skip
+
+
+def _edited(kind: Any, recipe: NnunetRecipe, network_class: str | None) -> Any:
+    """A planner that gives each configuration the recipe's patch, batch and network. The rest follows from these."""
+
+    class Planner(kind):
+        def get_plans_for_configuration(self, spacing: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            it = super().get_plans_for_configuration(spacing, *args, **kwargs)
+            if recipe.patch is not None and len(recipe.patch) == len(it["patch_size"]):
+                most = self.UNet_max_features_2d if len(recipe.patch) == 2 else self.UNet_max_features_3d
+                _, strides, kernels, patch, _ = get_pool_and_conv_props(
+                    spacing, list(recipe.patch), _LEAST_EDGE, 999999
+                )
+                shape = Topology(tuple(map(int, patch)), _whole(strides), _whole(kernels))
+                it = with_patch(it, shape, self.UNet_base_num_features, most)
+            if recipe.batch is not None:
+                it = {**it, "batch_size": recipe.batch}
+            return with_network(it, network_class)
+
+    return Planner
+
+
+def _whole(rows: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(value) for value in row) for row in rows)
+
+
+def preprocess(job: dict[str, Any], _recipe: NnunetRecipe, _say: Say) -> dict[str, Any]:
+    """Prepare all studies for a configuration, and keep their labels for the validation."""
+    name, ending = job["dataset"], job["ending"]
+    folder = Path(job["preprocessed"]) / name
+    plans = folder / f"{job['plans']}.json"
+    configuration = PlansManager(str(plans)).get_configuration(job["configuration"])
+    preprocessor = configuration.preprocessor_class(verbose=False)
+    preprocessor.show_progress_bar = False
+    preprocessor.run(name, job["configuration"], job["plans"], num_processes=job["processes"])
+    truth = folder / "gt_segmentations"
+    truth.mkdir(exist_ok=True)
+    for case in job["cases"]:
+        shutil.copyfile(Path(job["raw"]) / name / "labelsTr" / f"{case}{ending}", truth / f"{case}{ending}")
+    return {"studies": len(job["cases"])}
+
+
+def train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]:
+    """Train one network, or go on with it, and validate it as nnU-Net does."""
+    folder = Path(job["preprocessed"]) / job["dataset"]
+    plans = json.loads((folder / f"{job['plans']}.json").read_text(encoding="utf-8"))
+    dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    device = _device(recipe)
+    trainer = Trainer(
+        plans={**plans, "continue_training": False}, configuration=job["configuration"], fold=job["fold"],
+        dataset_json=dataset, device=device,
+    )  # fmt: skip
+    trainer.take(recipe, say, job["doing"])
+    trainer.seed(recipe.epochs)  # of the weights; epochs have the numbers below
+    out = Path(trainer.output_folder)
+    there = [out / f"checkpoint_{kind}.pth" for kind in ("final", "latest", "best")]
+    known = next((path for path in there if path.is_file()), None)
+    if known is not None:
+        trainer.load_checkpoint(str(known))
+    elif job["weights"] is not None:
+        trainer.initialize()
+        _load(trainer.network, Path(job["weights"]))
+    if known != there[0]:
+        trainer.run_training()
+    say(PROGRESS, done=1.0, total=1.0, what=f"{job['doing']}: validating")
+    trainer.perform_actual_validation(False)
+    summary = json.loads((out / "validation" / "summary.json").read_text(encoding="utf-8"))
+    dice = {label: _number(scores["Dice"]) for label, scores in summary["mean"].items()}
+    return {
+        "folder": str(out), "epochs": len(trainer.rows()), "stopped": trainer.spent(),
+        "minutes": round(trainer.spent_s() / 60, 2), "studies": len(summary["metric_per_case"]),
+        "dice": dice, "foreground_dice": _number(summary["foreground_mean"]["Dice"]), "device": device.type,
+        "parameters": sum(weights.numel() for weights in trainer.network.parameters()),
+    }  # fmt: skip
+
+
+def _device(recipe: NnunetRecipe) -> torch.device:
+    kind = recipe.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    ready = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not ready[kind]:
+        raise ConfigError(f"There is no {kind} device here.", hint='Set device to "cpu" or "auto".')
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    torch.backends.cudnn.benchmark = kind == "cuda"
+    return torch.device(kind)
+
+
+def _load(network: torch.nn.Module, path: Path) -> None:
+    """Take weights over, but for the heads: labels may be others."""
+    from safetensors.torch import load_file
+
+    given, own = load_file(path), network.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name in {id(weight): name for name, weight in own.items()}.values():
+            matches = [other for other, weight in own.items() if weight is own[name] and other in given]
+            if ".seg_layers." in name:
+                continue
+            if not matches or given[matches[0]].shape != own[name].shape:
+                raise ModelError(
+                    f"The weights to start from do not fit the network at {name}.",
+                    hint="Start from a model of the same network, configuration and number of channels.",
+                )
+            own[name].copy_(given[matches[0]])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_name(f"{path.name}.part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _known_trouble(error: BaseException) -> MetsegError | None:
+    """The sentence for what went wrong, where there is one."""
+    if isinstance(error, MetsegError):
+        return error
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return InputError("The disk is full.", hint="Make room where the recipe's out lies; the same command goes on.")
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return MetsegError("There is not enough memory.", hint="Take a smaller patch or batch, or fewer workers.")
+    return None
+
+
+def _stay_with_parent() -> None:
+    """End this process and its own when the parent is gone: then stdin closes."""
+    os.read(0, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> int:
+    """Do the job that stdin tells; returns the exit code."""
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # what nnU-Net prints goes where its errors go, at once
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        line += os.read(0, 1) or b"\n"
+    job = json.loads(line)
+    threading.Thread(target=_stay_with_parent, daemon=True).start()
+
+    def say(kind: str, **content: Any) -> None:
+        messages.write(line_of(kind, content))
+
+    steps = {"plan": plan, "preprocess": preprocess, "train": train}
+    try:
+        result = steps[job["step"]](job, NnunetRecipe.model_validate(job["recipe"]), say)
+    except Exception as error:
+        told = _known_trouble(error)
+        if told is None:
+            raise
+        say(ERROR, **plain_error(told))
+        return 1
+    say(RESULT, **result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
