@@ -1,7 +1,7 @@
 """Sparse components, surfaces and distances against what scipy makes of the whole volume, on any mask."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_dilation, binary_erosion, correlate, generate_binary_structure, label
@@ -11,6 +11,7 @@ from metseg.evaluate.elements import BITS, VOXELS
 from metseg.evaluate.instances import Components, contacts, overlaps, shared_voxels
 from metseg.evaluate.lattice import Box, common_box
 from metseg.evaluate.pair import RegionPair
+from metseg.lesions.components import label_instances
 
 EVERYWHERE, EDGES, FACES = (generate_binary_structure(3, n) for n in (3, 2, 1))
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
@@ -46,6 +47,19 @@ def test_components_and_their_order(masks):
     reversed_order, _ = label(mask.T, EVERYWHERE)
     in_k = components.by_first_in_k[components.ids]
     assert [reversed_order.T[at] for at in in_volume(box, components.places, start)] == in_k.tolist()
+
+
+@given(mask_pairs(), st.sampled_from(((6, FACES), (18, EDGES), (26, EVERYWHERE))))
+@example((np.array([[[True], [False], [True]]]), np.zeros((1, 3, 1), bool)), (26, EVERYWHERE))  # cc3d alone fails
+def test_instances_are_the_components(masks, connectivity):
+    mask, (number, structure) = masks[0], connectivity
+    found = label_instances(mask, number)
+    expected, count = label(mask, structure)
+    assert found.max() == count
+    pairs = np.unique(np.stack([found[mask], expected[mask]]), axis=1)
+    assert pairs.shape[1] == count  # the same but for the numbers
+    assert (np.diff(np.bincount(found.ravel())[1:]) <= 0).all()
+    assert (found[~mask] == 0).all()
 
 
 @given(mask_pairs())

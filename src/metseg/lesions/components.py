@@ -73,10 +73,16 @@ def label_instances(mask: Bool[np.ndarray, "i j k"], connectivity: Connectivity 
     result = np.zeros(mask.shape, dtype=np.uint32)
     if box:
         # cc3d may number in uint16, which overflows on noise; uint32 holds any volume that io lets in.
-        components = cc3d.connected_components(mask[box[0]], connectivity=connectivity, out_dtype=np.uint32)
-        foreground = Foreground.of(np.asarray(components))
+        inner = mask[box[0]]
+        components = cc3d.connected_components(_thick(inner), connectivity=connectivity, out_dtype=np.uint32)
+        foreground = Foreground.of(np.asarray(components)[tuple(map(slice, inner.shape))])
         result[box[0]] = foreground.renumbered(foreground.order_by_size())
     return result
+
+
+def _thick(mask: Bool[np.ndarray, "i j k"]) -> NDArray[np.bool_]:
+    """The mask with at least two voxels along each axis: cc3d 4.1 foresees too few components in some thinner ones."""
+    return np.pad(mask, [(0, int(n == 1)) for n in mask.shape]) if 1 in mask.shape else mask
 
 
 def drop_small(instances: UInt[np.ndarray, "i j k"], grid: Grid, min_volume_mm3: float) -> UInt32[np.ndarray, "i j k"]:
