@@ -170,7 +170,7 @@ def test_killed_and_gone_on_with_it_is_as_if_it_had_not_been(full, place):
     }  # fmt: skip
     printed = (again / "logs" / "training-3d_fullres-fold-0.txt").read_text()
     assert begun in (1, 2)
-    assert printed.count(": Epoch 0 ") == 2  # of the first training, whose log was copied, and of the killed one
+    assert printed.count(": Epoch 0\n") == 2  # of the first training, whose log was copied, and of the killed one
     weights, expected = (read(checkpoint(out))["network_weights"] for out in (again, place / "full"))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert read_log(checkpoint(again).parent)["train_loss"] == read_log(checkpoint(place / "full").parent)["train_loss"]
