@@ -123,7 +123,7 @@ def test_a_full_disk_fails_one_case_and_leaves_nothing_of_it(replica, dst, monke
 def test_other_options_or_a_foreign_folder_are_refused(replica, dst, tmp_path):
     imported(replica, dst)
     error = call("import", LAYOUT, replica.root, dst, "--sequences", "t1c", "--repair", "6=0", code=2)["error"]
-    assert "imported with other options" in error["message"]
+    assert "with other settings" in error["message"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("words", encoding="utf-8")
     assert "no imported data set" in imported(replica, tmp_path / "mine", code=2)["error"]["message"]

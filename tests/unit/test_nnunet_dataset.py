@@ -127,7 +127,7 @@ def test_patients_and_cases_on_both_sides_are_refused(data):
     for part in ("fold 0 names case_9", "in fold 0 case_1 is on both sides", "in fold 1 the patient of case_2 is on"):
         assert part in error.value.message
     write_json(data / "splits_final.json", [{"train": [], "val": ["case_0"]}])
-    with pytest.raises(InputError, match="no list of folds"):
+    with pytest.raises(InputError, match="fold 0 has a side without cases"):
         folds_of(read_raw(data), recipe(data))
 
 

@@ -12,7 +12,6 @@ from metseg.io.case_names import shown_name
 from metseg.io.folder_walk import is_hidden
 
 DESCRIPTION: Final = "dataset.json"
-SPLITS: Final = "splits_final.json"
 # (folder of images, folder of labels)
 TRAINING: Final = ("imagesTr", "labelsTr")
 TEST: Final = ("imagesTs", "labelsTs")
@@ -81,8 +80,8 @@ def read_raw_set(folder: Path) -> RawSet:
         labels=labels,
         declared=declared if isinstance(declared, int) else None,
         ending=ending,
-        training=_part(folder, *TRAINING, ending),
-        test=_part(folder, *TEST, ending),
+        training=read_part(folder, TRAINING, ending),
+        test=read_part(folder, TEST, ending),
     )
 
 
@@ -107,7 +106,9 @@ def _labels(declared: Mapping[str, Any]) -> dict[int, str]:
     return {number: name for number, name in sorted(named.items()) if number != 0 and name != "ignore"}
 
 
-def _part(folder: Path, images: str, labels: str, ending: str) -> RawPart:
+def read_part(folder: Path, part: tuple[str, str], ending: str) -> RawPart:
+    """The files of one part: ``TRAINING`` or ``TEST``."""
+    images, labels = part
     pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
     by_case: dict[str, dict[int, Path]] = {}
     others = []

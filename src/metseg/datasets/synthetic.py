@@ -1,27 +1,23 @@
 """Data sets of synthetic studies: made by several processes, the same whatever their number, and resumable."""
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from multiprocessing import get_context
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from metseg import __version__
-from metseg.core.errors import ConfigError, InputError, MetsegError, explained
+from metseg.core.errors import MetsegError, explained
 from metseg.core.options import Options
 from metseg.core.progress import Progress, no_progress
+from metseg.datasets.as_done import as_done
 from metseg.datasets.layouts import LAYOUTS, LayoutName
-from metseg.datasets.splits import grouped_folds
+from metseg.datasets.splits import write_splits
 from metseg.io.atomic import write_text
-from metseg.io.case_names import shown_name
 from metseg.io.nifti import write_nifti
-from metseg.io.output_folder import make_output_folder
+from metseg.io.output_folder import make_output_folder, resume_output_folder
 from metseg.io.tables import csv_text
 from metseg.synthesis.head import make_head
 from metseg.synthesis.hosts import FIRST_UNSEEN_HEAD, Host, HostFile, find_hosts
@@ -39,7 +35,6 @@ from metseg.synthesis.truth import LABELS
 SETTINGS: Final = "synthesis.json"
 LESIONS: Final = "lesions.csv"
 STUDIES: Final = "studies.csv"
-SPLITS: Final = "splits_final.json"
 _RECORDS: Final = "records"
 
 
@@ -151,55 +146,6 @@ def _settings(options: SynthesisOptions) -> dict[str, Any]:
     return {"metseg": __version__, **plain, "hosts": names}
 
 
-def _prepare(out: Path, options: SynthesisOptions) -> None:
-    """Refuse a folder that holds something else; otherwise make it, and say in it what it will hold."""
-    settings = json.loads(json.dumps(_settings(options)))
-    path = out / SETTINGS
-    if path.exists():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{SETTINGS} in {shown_name(out)} cannot be read.", hint="Choose another folder."
-            ) from error
-        if known != settings:
-            raise ConfigError(
-                f"{shown_name(out)} holds a series made with other settings.",
-                hint=f"Go on with those in its {SETTINGS}, or choose another folder.",
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"{shown_name(out)} is there already, and is no series of synthetic studies.",
-            hint="Choose a folder that is empty or not there yet.",
-        )
-    make_output_folder(out / _RECORDS)
-    write_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def _made_by(workers: int, out: Path, options: SynthesisOptions, numbers: list[int]) -> Iterator[tuple[int, Any]]:
-    """Each number as soon as its study is written, with the error that stopped it, or None."""
-    if workers <= 1 or len(numbers) <= 1:
-        for number in numbers:
-            try:
-                _make(out, options, number)
-            except Exception as error:  # noqa: BLE001  one study never stops the others
-                yield number, error
-            else:
-                yield number, None
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs: dict[Future[None], int] = {pool.submit(_make, out, options, number): number for number in numbers}
-        for job in as_completed(jobs):
-            yield jobs[job], job.exception()
-
-
-def _failure(number: int, error: BaseException) -> Failure:
-    if isinstance(error, BrokenProcessPool):
-        message = "The process that made it was stopped by the system, for want of memory most likely."
-        return Failure(case_name(number), message, "Run the same command again, with fewer --workers.")
-    return Failure(case_name(number), *explained(error))
-
-
 def synthesise(
     out: Path, options: SynthesisOptions, *, workers: int = 1, progress: Progress = no_progress
 ) -> Synthesised:
@@ -214,16 +160,18 @@ def synthesise(
     Raises:
         InputError, ConfigError: ``out`` holds something else, or there are no hosts.
     """
-    _prepare(out, options)
+    resume_output_folder(out, SETTINGS, _settings(options), what="series of synthetic studies")
+    make_output_folder(out / _RECORDS)
     numbers = list(range(1, options.count + 1))
     kept = [n for n in numbers if (out / _RECORDS / f"{case_name(n)}.json").exists()]
     failures, made = [], []
     progress(len(kept), len(numbers), "studies")
-    for number, error in _made_by(workers, out, options, sorted(set(numbers) - set(kept))):
+    missing = sorted(set(numbers) - set(kept))
+    for number, error in as_done(partial(_make, out, options), missing, workers):
         if error is None:
             made.append(number)
         else:
-            failures.append(_failure(number, error))
+            failures.append(Failure(case_name(number), *explained(error)))
         progress(len(kept) + len(made) + len(failures), len(numbers), "studies")
     _summarise(out, options)
     return Synthesised(
@@ -245,9 +193,7 @@ def _summarise(out: Path, options: SynthesisOptions) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         write_text(out / name, csv_text(columns, rows))
     cases = [r["case"] for r in records]
-    folds = grouped_folds({r["case"]: r["host"] for r in records}, seed=options.seed)
-    if folds:
-        write_text(out / SPLITS, json.dumps(folds, indent=2) + "\n")
+    write_splits(out, {r["case"]: r["host"] for r in records}, seed=options.seed)
     about = (
         f"Synthetic studies ({options.modality}) with brain metastases, made by metseg {__version__}, "
         f"seed {options.seed}. No patient is shown. For research."

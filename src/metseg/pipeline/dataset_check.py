@@ -15,12 +15,12 @@ from metseg.datasets.adapters.folders import told
 from metseg.datasets.manifest import ManifestRow, leak_groups, patients_in, read_manifest, twins_in
 from metseg.datasets.nnunet_raw import TEST, TRAINING, RawPart, RawSet, read_raw_set
 from metseg.datasets.ready_case import Finding
+from metseg.datasets.splits import divided, read_splits
 from metseg.io.case_names import shown_name
 from metseg.io.image_formats import read_image_file
 from metseg.io.labels import label_file
 from metseg.io.limits import DEFAULT_LIMITS, LABEL_LIMITS
 from metseg.io.patients import patients_of
-from metseg.pipeline.dataset_summary import divided, read_splits
 
 # One slice, or an image that is all alike, is a finding here, not the end of reading.
 _LIMITS: Final = DEFAULT_LIMITS.model_copy(update={"min_size": 1, "constant_allowed": True})

@@ -1,29 +1,25 @@
 """Import a public data set: every case by itself, then what tells of all of them."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import Field
 
-from metseg.core.errors import ConfigError, InputError
+from metseg.core.errors import ConfigError, InputError, explained
 from metseg.core.options import Options
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import SEQUENCES
 from metseg.datasets.adapters.folders import all_folders, images_in, told
+from metseg.datasets.as_done import as_done
 from metseg.datasets.catalogue import adapter_options, load_adapter
 from metseg.datasets.label_text import parse_labels, parse_repairs
 from metseg.datasets.ready_case import Finding
 from metseg.datasets.source import Adapter, FoundSet, SourceCase, SourceMask
-from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
-from metseg.io.output_folder import make_output_folder
+from metseg.io.output_folder import make_output_folder, resume_output_folder
 from metseg.pipeline.dataset_case import RECORDS, CaseEnd, CaseJob, import_case, read_record, record_end
 from metseg.pipeline.dataset_overlap import check_against, overlaps
 from metseg.pipeline.dataset_summary import summarise
@@ -106,7 +102,9 @@ def import_dataset(
     scheme, found = _relabelled(adapter, found, options)
     sequences = _sequences(adapter, found, options)
     check_against(options.against, dst)
-    _prepare(dst, options, sequences, dry=dry)
+    resume_output_folder(dst, SETTINGS, _settings(options, sequences), what="imported data set", dry=dry)
+    if not dry:
+        make_output_folder(dst / RECORDS)
     jobs = [CaseJob(case, src, dst, adapter.name, sequences, scheme, dry) for case in _named_once(found.cases)]
     ends = _done(jobs, workers, progress)
     ends = [*ends, *_recorded(dst, {job.case.name for job in jobs})]
@@ -173,31 +171,9 @@ def _sequences(adapter: Adapter, found: FoundSet, options: ImportOptions) -> tup
     return tuple(chosen)
 
 
-def _prepare(dst: Path, options: ImportOptions, sequences: Sequence[str], *, dry: bool) -> None:
-    """Refuse a folder that holds something else; otherwise make it, and say in it what it will hold."""
+def _settings(options: ImportOptions, sequences: Sequence[str]) -> dict[str, Any]:
     plain = options.model_dump(mode="json", exclude={"against"})
-    settings: dict[str, Any] = {**plain, "sequences": list(sequences)}
-    path = dst / SETTINGS
-    if path.exists():
-        try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{SETTINGS} in {shown_name(dst)} cannot be read.", hint="Choose another folder."
-            ) from error
-        if known != settings:
-            raise ConfigError(
-                f"{shown_name(dst)} holds a data set that was imported with other options.",
-                hint=f"Go on with those in its {SETTINGS}, or choose another folder.",
-            )
-    elif dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise InputError(
-            f"{shown_name(dst)} is there already, and is no imported data set.",
-            hint="Choose a folder that is empty or not there yet.",
-        )
-    if not dry:
-        make_output_folder(dst / RECORDS)
-        write_text(path, json.dumps(settings, indent=2) + "\n")
+    return {**plain, "sequences": list(sequences)}
 
 
 def _named_once(cases: Sequence[SourceCase]) -> Iterator[SourceCase]:
@@ -212,26 +188,15 @@ def _named_once(cases: Sequence[SourceCase]) -> Iterator[SourceCase]:
 
 def _done(jobs: Sequence[CaseJob], workers: int, progress: Progress) -> list[CaseEnd]:
     ends: list[CaseEnd] = []
-    for end in _each(jobs, workers, import_case):
-        ends.append(end)
-        progress(len(ends), len(jobs), end.case)
+    for job, result in as_done(import_case, jobs, workers):
+        name = job.case.name
+        if isinstance(result, BaseException):
+            message, hint = explained(result)
+            ends.append(CaseEnd(name, "failed", findings=(Finding("failed", message, name, hint),)))
+        else:
+            ends.append(result)
+        progress(len(ends), len(jobs), name)
     return ends
-
-
-def _each(jobs: Sequence[CaseJob], workers: int, work: Callable[[CaseJob], CaseEnd]) -> Iterator[CaseEnd]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(work, jobs)
-        return
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
-        running: dict[Future[CaseEnd], str] = {pool.submit(work, job): job.case.name for job in jobs}
-        for future in as_completed(running):
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                name = running[future]
-                stopped = "The process that imported it was stopped by the system, for want of memory most likely."
-                hint = "Run the same command again, with fewer --workers."
-                yield CaseEnd(name, "failed", findings=(Finding("failed", stopped, name, hint),))
 
 
 def _recorded(dst: Path, names: set[str]) -> Iterator[CaseEnd]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from metseg.core.errors import InputError
 from metseg.datasets.manifest import leak_groups, patients_in, read_manifest, twins_in
 from metseg.datasets.nnunet_raw import read_raw_set
+from metseg.datasets.splits import write_splits
 from metseg.io.case_names import shown_name
 from metseg.io.patients import patients_of
-from metseg.pipeline.dataset_summary import write_splits
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The data set that a training learns from, and what in it would break the training."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,16 +11,16 @@ import nibabel as nib
 import numpy as np
 
 from metseg.core.errors import InputError, ModelError
-from metseg.datasets.splits import grouped_folds
+from metseg.datasets.manifest import MANIFEST
+from metseg.datasets.nnunet_raw import DESCRIPTION, TRAINING, RawPart, read_part
+from metseg.datasets.splits import SPLITS, Fold, divided, grouped_folds, read_splits
 from metseg.io.case_names import shown_name
 from metseg.io.limits import LABEL_LIMITS
 from metseg.io.nifti import read_nifti
 from metseg.io.nnunet_plans import Labels, Plans
+from metseg.io.tables import read_table
 from metseg.training.nnunet.recipe import NnunetRecipe
 
-Fold = Mapping[str, Sequence[str]]
-SPLITS: Final = "splits_final.json"
-MANIFEST: Final = "manifest.csv"
 _ENDINGS: Final = (".nii.gz", ".nii")
 _TOLD: Final = 5
 
@@ -61,7 +60,7 @@ class RawData:
     def files(self) -> list[Path]:
         """All that a training reads."""
         images = [self.image(case, n) for case in self.cases for n in range(len(self.channels))]
-        known = [path for name in ("dataset.json", SPLITS, MANIFEST) if (path := self.folder / name).is_file()]
+        known = [path for name in (DESCRIPTION, SPLITS, MANIFEST) if (path := self.folder / name).is_file()]
         return [*known, *images, *(self.label(case) for case in self.cases)]
 
 
@@ -71,7 +70,7 @@ def read_raw(folder: Path) -> RawData:
     Raises:
         InputError: it is no data set in nnU-Net raw layout, or lacks files; all that are missing are told.
     """
-    told = _read_json(folder / "dataset.json")
+    told = _read_json(folder / DESCRIPTION)
     if not isinstance(told, dict):
         raise InputError(f"dataset.json in {shown_name(folder)} is not what nnU-Net reads.", hint=_HINT)
     plans = Plans({}, told)
@@ -90,32 +89,29 @@ def read_raw(folder: Path) -> RawData:
     if not channels or not labels.foreground:
         raise InputError(f"dataset.json in {shown_name(folder)} names no channels or no labels.", hint=_HINT)
     ignored = told["labels"].get("ignore")
-    found: dict[str, set[int]] = {}
-    pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
-    for path in folder.joinpath("imagesTr").glob(f"*{ending}"):
-        if match := pattern.fullmatch(path.name):
-            found.setdefault(match[1], set()).add(int(match[2]))
+    part = read_part(folder, TRAINING, ending)
     raw = RawData(
-        folder.resolve(), _nnunet_name(folder.resolve()), channels, ending, tuple(sorted(found)), labels,
+        folder.resolve(), _nnunet_name(folder.resolve()), channels, ending, tuple(sorted(part.images)), labels,
         None if ignored is None else int(ignored), _patients(folder),
     )  # fmt: skip
-    _refuse(_missing(raw, found), raw, "Complete them, or take those cases out of imagesTr and labelsTr.")
+    _refuse(_missing(raw, part), raw, "Complete them, or take those cases out of imagesTr and labelsTr.")
     return raw
 
 
 _HINT: Final = "metseg synthesise and metseg datasets import write data sets as nnU-Net wants them."
 
 
-def _missing(raw: RawData, found: Mapping[str, set[int]]) -> Iterator[str]:
-    if not found:
+def _missing(raw: RawData, part: RawPart) -> Iterator[str]:
+    if not part.images:
         yield "imagesTr holds no image CASE_0000" + raw.ending
+    expected = set(range(len(raw.channels)))
     for case in raw.cases:
-        lacking = sorted(set(range(len(raw.channels))) - found[case])
-        if lacking:
+        found = set(part.images[case])
+        if lacking := sorted(expected - found):
             yield f"{case} lacks channel {lacking[0]} ({raw.channels[lacking[0]]})"
-        if more := sorted(found[case] - set(range(len(raw.channels)))):
+        if more := sorted(found - expected):
             yield f"{case} has a channel {more[0]}, which dataset.json does not name"
-        if not raw.label(case).is_file():
+        if case not in part.labels:
             yield f"{case} has no label map"
 
 
@@ -162,9 +158,9 @@ def folds_of(raw: RawData, recipe: NnunetRecipe) -> tuple[list[Fold], str]:
     Raises:
         InputError: cases or patients on both sides, cases that are not there, folds that are not there.
     """
-    path = raw.folder / SPLITS
-    if path.is_file():
-        folds, told = _read_json(path), f"The folds are those of the data set's {SPLITS}."
+    folds = read_splits(raw.folder)
+    if folds is not None:
+        told = f"The folds are those of the data set's {SPLITS}."
         _refuse(_split_problems(raw, folds), raw, f"Correct {SPLITS}, or take it away so that folds are made.")
     else:
         folds = grouped_folds({case: raw.patients.get(case, case) for case in raw.cases}, seed=recipe.seed)
@@ -179,36 +175,26 @@ def folds_of(raw: RawData, recipe: NnunetRecipe) -> tuple[list[Fold], str]:
     return folds, told
 
 
-def _split_problems(raw: RawData, folds: Any) -> Iterator[str]:
-    if not isinstance(folds, list) or not all(
-        isinstance(fold, dict) and all(isinstance(fold.get(side), list) and fold[side] for side in ("train", "val"))
-        for fold in folds
-    ):
-        yield f"{SPLITS} is no list of folds with cases under train and val"
-        return
+def _split_problems(raw: RawData, folds: Sequence[Fold]) -> Iterator[str]:
     for number, fold in enumerate(folds):
-        train, val = ({str(case) for case in fold[side]} for side in ("train", "val"))
+        train, val = set(fold["train"]), set(fold["val"])
+        if not train or not val:
+            yield f"fold {number} has a side without cases"
         if strange := sorted((train | val) - set(raw.cases)):
             yield f"fold {number} names {strange[0]}, which is not there"
         if both := sorted(train & val):
             yield f"in fold {number} {both[0]} is on both sides"
-            continue
-        twice = {raw.patients[case] for case in train if case in raw.patients}
-        if both := sorted(case for case in val if raw.patients.get(case) in twice):
-            yield f"in fold {number} the patient of {both[0]} is on both sides"
+        elif both := divided(fold, raw.patients):
+            case = min(case for case in val if raw.patients.get(case) == both[0])
+            yield f"in fold {number} the patient of {case} is on both sides"
 
 
 def _patients(folder: Path) -> dict[str, str]:
     """Whose each case is, by the manifest; empty without one."""
-    path = folder / MANIFEST
-    if not path.is_file():
+    if not (folder / MANIFEST).is_file():
         return {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["case"]: row["patient"] for row in csv.DictReader(file) if row.get("case") and row["patient"]}
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise InputError(f"{MANIFEST} in {shown_name(folder)} cannot be read, or has no columns case and patient.",
-                         hint="Import the data set again, or take the file away.") from error  # fmt: skip
+    rows = read_table(folder / MANIFEST, required=("case", "patient"))
+    return {row["case"]: row["patient"] for row in rows if row["case"] and row["patient"]}
 
 
 def _nnunet_name(folder: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.progress import Progress, no_progress, part_of
+from metseg.datasets.splits import SPLITS, Fold
 from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import find_bundle
 from metseg.io.atomic import write_text
@@ -21,7 +22,7 @@ from metseg.io.output_folder import make_output_folder
 from metseg.io.whole_folder import alone_in
 from metseg.training.nnunet.card import make_card
 from metseg.training.nnunet.curves import write_curves
-from metseg.training.nnunet.dataset import SPLITS, Fold, RawData, check_voxels, folds_of, read_raw
+from metseg.training.nnunet.dataset import RawData, check_voxels, folds_of, read_raw
 from metseg.training.nnunet.messages import EPOCH
 from metseg.training.nnunet.plan_edits import PLANNERS
 from metseg.training.nnunet.process import child_environment, require_nnunet, run_child
