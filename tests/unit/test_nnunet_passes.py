@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from metseg.engines.mirroring import mirrorings
-from metseg.engines.nnunet.look_again import undecided, windows_that_see
+from metseg.engines.mirroring import mirroring_rounds, mirrorings
+from metseg.engines.nnunet.look_again import Sight, undecided, unsettled
 from metseg.engines.nnunet.predictor import HostSums, Passes, predict_logits
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.stage import Stage
@@ -56,14 +56,14 @@ def scan(bright=None, shape=(8, 8, 24)):
     return image
 
 
-def mean_by_hand(folds, mirrored):
-    """Each pass counts by the window's importance."""
+def mean_by_hand(folds, mirrored, sets):
+    """Each pass counts by the window's importance; the windows ``mirrored`` have further passes."""
     bell = importance(WINDOW).astype(np.float64)
     channels = scan((3, 4, 20))
     total, weight = np.zeros((2, 8, 8, 24)), np.zeros((8, 8, 24))
     for fold in folds:
         for place in windows((8, 8, 24), WINDOW):
-            for axes in mirrorings((0, 1, 2)) if place in mirrored else [()]:
+            for axes in [(), *sets] if place in mirrored else [()]:
                 some = tuple(axis + 1 for axis in axes)
                 part = channels[(slice(None), *place)]
                 logits = np.flip(fold(np.flip(part, some)), some)
@@ -72,24 +72,111 @@ def mean_by_hand(folds, mirrored):
     return total / weight
 
 
-def test_only_windows_that_see_a_doubt_are_mirrored(folds):
+def test_only_windows_that_see_a_doubt_are_mirrored_and_once_where_that_changes_nothing(folds):
     places = list(windows((8, 8, 24), WINDOW))
     channels = scan((3, 4, 20))
     found = run(folds, channels, "gated")
-    assert [fold.passes for fold in folds] == [5 + 7] * 2
+    assert [fold.passes for fold in folds] == [5 + 1] * 2
     last = [place for place in places if place[2] == slice(16, 24)]
-    np.testing.assert_allclose(found, mean_by_hand(folds, last), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(found, mean_by_hand(folds, last, [(0, 1, 2)]), rtol=1e-5, atol=1e-4)
 
 
-def test_where_all_is_sure_nothing_is_mirrored_and_where_nothing_is_all_windows_are(folds):
+def test_where_all_is_sure_nothing_is_mirrored(folds):
     sure = scan()
-    plain = run(folds, sure, "none")
-    np.testing.assert_array_equal(run(folds, sure, "gated"), plain)
-    vague = np.random.default_rng(1).normal(0, 0.1, (1, 8, 8, 24)).astype(np.float32)
-    exact = run(folds, vague, "all")
-    gated = run(folds, vague, "gated")
-    np.testing.assert_allclose(gated, exact, atol=1e-6)
-    assert np.abs(exact - run(folds, vague, "none")).max() > 0.01
+    np.testing.assert_array_equal(run(folds, sure, "gated"), run(folds, sure, "none"))
+    assert [fold.passes for fold in folds] == [5 + 5] * 2
+
+
+class Scripted:
+    """A network that is sure of background but where the image is bright: there it says what it is told for each way
+    of mirroring, which it knows by three ramps beside the image. Counts its passes by where the window began.
+
+    Args:
+        said: foreground's logit by the axes mirrored; by start of the window along k, where that is a mapping.
+    """
+
+    def __init__(self, said):
+        self.said, self.passes = said, []
+
+    def __call__(self, image):
+        axes = tuple(axis for axis in range(3) if np.diff(image[axis + 1], axis=axis).max() < 0)
+        start = int(image[3].min())
+        self.passes.append(start)
+        said = self.said.get(start, self.said)
+        value = np.where(image[0] > 0, np.float32(said[axes]), np.float32(-20))
+        return np.stack([np.zeros_like(value), value])
+
+
+ALL = dict.fromkeys(mirrorings((0, 1, 2)), 1.0)
+TURNS_ONCE = {**ALL, (0, 1, 2): -3.0, (0,): -1.0, (1, 2): -1.0}
+TURNS_TWICE = {**ALL, (0, 1, 2): -3.0, (0,): 3.0, (1, 2): 3.0}
+
+
+def scripted(said, bright, mirroring="gated", shape=(8, 8, 24)):
+    """Logits of foreground, and in how many passes each window was seen, by its start along k."""
+    network = NETWORK.model_copy(update={"channels": 4})
+    stage = STAGE.model_copy(update={"network": network, "normalisation": STAGE.normalisation * 4})
+    image = np.full(shape, -1.0)
+    for k in bright:
+        image[2:6, 2:6, k] = 1
+    one = Scripted(said)
+    channels = np.stack([image, *np.indices(shape)]).astype(np.float32)
+    found = run([one], channels, mirroring, stage)
+    return found[1], {start: one.passes.count(start) for start in sorted(set(one.passes))}
+
+
+@pytest.mark.parametrize(("said", "passes", "mean"), [(ALL, 2, 1), (TURNS_ONCE, 4, -1), (TURNS_TWICE, 8, 1)])
+def test_a_lesion_is_mirrored_again_until_that_changes_nothing(said, passes, mean):
+    found, counts = scripted(said, range(19, 22))
+    assert counts == {0: 1, 4: 1, 8: 1, 12: 1, 16: passes}
+    # Beyond the last window but one its passes alone count.
+    np.testing.assert_allclose(found[2:6, 2:6, 20:22], mean, rtol=1e-5)
+
+
+def test_with_every_pass_a_window_is_as_thorough_has_it():
+    found, _ = scripted(TURNS_TWICE, range(20, 22))
+    exact, counts = scripted(TURNS_TWICE, range(20, 22), "all")
+    assert set(counts.values()) == {8}
+    np.testing.assert_allclose(found[..., 20:], exact[..., 20:], rtol=1e-5)
+
+
+def test_only_lesions_that_changed_are_looked_at_again():
+    steady, turning = {**ALL}, {**TURNS_TWICE}
+    _, counts = scripted({0: steady, 4: steady, 8: steady, 12: turning, 16: turning}, [2, 3, 20, 21])
+    assert counts == {0: 2, 4: 1, 8: 1, 12: 1, 16: 8}
+
+
+def test_each_round_doubles_the_passes_and_opposites_go_together():
+    rounds = mirroring_rounds((0, 1, 2))
+    assert [len(some) for some in rounds] == [1, 2, 4]
+    assert sorted(axes for some in rounds for axes in some) == sorted(mirrorings((0, 1, 2))[1:])
+    assert rounds[0] == [(0, 1, 2)]
+    for some in rounds[1:]:
+        for one, other in zip(some[::2], some[1::2]):
+            assert sorted(one + other) == [0, 1, 2]
+    assert mirroring_rounds((0, 2)) == [[(0, 2)], [(0,), (2,)]]
+    assert mirroring_rounds((1,)) == [[(1,)]]
+    assert mirroring_rounds(()) == []
+
+
+def test_a_lesion_is_unsettled_where_more_than_a_tenth_of_it_changed():
+    before = np.zeros((9, 14, 30), dtype=np.uint8)
+    before[1:5, 1:6, 1:6] = 1  # of 100 voxels
+    before[1:5, 1:6, 10:15] = 1  # another
+    before[1:3, 9:11, 9:11] = 2  # one that will be gone
+    before[6:8, 9:11, 20:25] = 2  # one that becomes another label
+    after = before.copy()
+    after[1, 1:3, 1:6] = 0  # 10 of 100
+    after[1, 1:3, 10:15], after[5, 1, 10] = 0, 1  # 11 of 101
+    after[before == 2] = 0
+    after[6:8, 9:11, 20:25] = 1
+    after[8, 0, 0] = 1  # one that is new
+    expected = np.zeros(before.shape, dtype=bool)
+    expected[1:5, 1:6, 10:15] = expected[5, 1, 10] = True
+    expected[1:3, 9:11, 9:11] = expected[6:8, 9:11, 20:25] = expected[8, 0, 0] = True
+    np.testing.assert_array_equal(unsettled(before, after), expected)
+    assert not unsettled(before, before).any()
+    assert not unsettled(before * 0, before * 0).any()
 
 
 def test_windows_of_nothing_but_air_cost_one_pass_a_fold(folds):
@@ -135,7 +222,7 @@ def test_slices_are_gated_by_themselves():
     channels = np.random.default_rng(0).normal(-20, 1, (1, 5, 8, 8)).astype(np.float32)
     channels[0, 2, 4, 4] = 0.5
     found = run([network_of_slices], channels, "gated", flat)
-    assert len(passes) == 5 + 3
+    assert len(passes) == 5 + 1
     np.testing.assert_allclose(found[1], channels[0], rtol=1e-5)
 
 
@@ -143,11 +230,11 @@ def test_regions_are_gated_by_their_own_odds(folds):
     channels = scan((3, 4, 20))
     run(folds, channels, "gated", regions=True)
     # The first output is 0 all over: as a region it is in doubt everywhere.
-    assert [fold.passes for fold in folds] == [5 + 5 * 7] * 2
+    assert [fold.passes for fold in folds] == [5 + 5] * 2
 
 
 def test_doubt_is_where_no_label_is_nearly_certain():
-    odds = np.array([-10, -3.8, 0, 3.8, 10], dtype=np.float32).reshape(5, 1, 1)
+    odds = np.array([-10, -2.1, 0, 2.1, 10], dtype=np.float32).reshape(5, 1, 1)
     weights = np.linspace(0.1, 9, 5, dtype=np.float32).reshape(5, 1, 1)
     sure, doubt = [False, True, True, True, False], [False, True, True, True, True]
     labels = np.stack([np.zeros_like(odds), odds, np.full_like(odds, -50)]) * weights
@@ -164,7 +251,7 @@ def test_every_voxel_lies_well_inside_one_of_the_chosen_windows(shape):
     places, bell = list(windows(shape, WINDOW)), importance(WINDOW)
     for share in (0.0, 0.001, 0.05, 1.0):
         voxels = rng.random(shape) < share
-        chosen = windows_that_see(voxels, places, bell)
+        chosen = Sight(shape, places, bell).fewest(voxels)
         best, own = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         for place in places:
             np.maximum(best[place], bell, out=best[place])
@@ -177,12 +264,12 @@ def test_every_voxel_lies_well_inside_one_of_the_chosen_windows(shape):
 def test_one_window_is_enough_for_what_lies_in_its_middle():
     voxels = np.zeros((8, 8, 40), dtype=bool)
     voxels[4, 4, 18:22] = True
-    (only,) = windows_that_see(voxels, list(windows(voxels.shape, WINDOW)), importance(WINDOW))
+    (only,) = Sight(voxels.shape, list(windows(voxels.shape, WINDOW)), importance(WINDOW)).fewest(voxels)
     assert only[2] == slice(16, 24)
 
 
 def mirrored_windows(channels, known, mirroring, folds):
-    """The logits, and where the mirrored windows of each fold start: a second channel tells where one lies."""
+    """The logits, and for each fold where mirrored windows start, with their passes: a second channel tells where."""
     starts = [[], []]
 
     def spy(number):
@@ -196,9 +283,8 @@ def mirrored_windows(channels, known, mirroring, folds):
     network = NETWORK.model_copy(update={"channels": 2})
     stage = STAGE.model_copy(update={"network": network, "normalisation": STAGE.normalisation * 2})
     found = run([spy(0), spy(1)], counted, mirroring, stage, known=known)
-    again = [sorted(start for start in set(one) if one.count(start) == 8) for one in starts]
-    assert [len(one) for one in starts] == [5 + 7 * len(mirrored) for mirrored in again]
-    return found, *again
+    assert [len(set(one)) for one in starts] == [5, 5]
+    return found, *({start: one.count(start) for start in set(one) if one.count(start) > 1} for one in starts)
 
 
 @pytest.mark.parametrize("mirroring", ["none", "gated"])
@@ -208,9 +294,9 @@ def test_windows_that_see_a_known_lesion_are_mirrored_and_no_others(folds, mirro
     known = np.zeros(channels.shape[1:], dtype=bool)
     known[3, 4, voxels] = True
     places = list(windows((8, 8, 24), WINDOW))
-    expected = [place[2].start for place in windows_that_see(known, places, importance(WINDOW))]
+    expected = [place[2].start for place in Sight((8, 8, 24), places, importance(WINDOW)).fewest(known)]
     found, *mirrored = mirrored_windows(channels, known, mirroring, folds)
-    assert mirrored == [sorted(expected)] * 2
+    assert mirrored == [dict.fromkeys(expected, 8)] * 2
     assert len(expected) == len(voxels)
     plain, *_ = mirrored_windows(channels, None, mirroring, folds)
     far = np.ones(24, dtype=bool)
@@ -220,13 +306,13 @@ def test_windows_that_see_a_known_lesion_are_mirrored_and_no_others(folds, mirro
     assert np.array_equal(found, plain) == (not voxels)
 
 
-def test_what_is_known_and_what_is_in_doubt_are_seen_together(folds):
+@pytest.mark.parametrize(("place", "passes"), [(3, {0: 8, 16: 2}), (20, {16: 8})])
+def test_what_is_known_has_all_passes_and_is_not_looked_at_for_a_doubt_too(folds, place, passes):
     channels = scan((3, 4, 20))
     known = np.zeros(channels.shape[1:], dtype=bool)
-    known[4, 4, 3] = True
-    assert [fold.passes for fold in folds] == [0, 0]
+    known[4, 4, place] = True
     _, first, second = mirrored_windows(channels, known, "gated", folds)
-    assert first == second == [0, 16]
+    assert first == second == passes
     exact = run(folds, channels, "all")
     assert np.array_equal(run(folds, channels, "all", known=known), exact)
 

@@ -16,6 +16,15 @@ def mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
     return [some for count in range(len(axes) + 1) for some in combinations(axes, count)]
 
 
+def mirroring_rounds(axes: Sequence[int]) -> list[list[tuple[int, ...]]]:
+    """All sets of the axes but the empty one, in rounds that each double the number of passes; opposites together."""
+    order: list[tuple[int, ...]] = []
+    for some in mirrorings(axes):
+        if some not in order:
+            order += [some, tuple(axis for axis in axes if axis not in some)]
+    return [order[2**n : 2 ** (n + 1)] for n in range(len(axes))]
+
+
 def mirrored_sum(infer: Infer, image: NDArray[np.float32], sets: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
     """The sum of the passes over an image (channel, *axes) mirrored along each set of axes, each turned back."""
     total: NDArray[np.float32] | None = None

@@ -51,7 +51,7 @@ def decided_on(
     axes = [_Axis(n, after, order) for n, after, order in zip(logits.shape[1:], target, orders(how, slow))]
     if not all(axis.linear for axis in axes) or (model.regions and len(logits) > _MOST_REGIONS):
         return decided(resample_image(logits, target, how, slow), model)
-    coarse = _states(logits, model)
+    coarse = states(logits, regions=model.regions)
     labels = np.empty(target, dtype=np.uint8)
     step = max(1, _SLAB_VOXELS // (target[1] * target[2]))
     for start in range(0, target[0], step):
@@ -83,9 +83,9 @@ class _Axis:
         return slice(int(self.first[rows].min()), int(self.last[rows].max()) + 1)
 
 
-def _states(logits: NDArray[np.float32], model: NnunetModel) -> NDArray[np.unsignedinteger]:
+def states(logits: Float[np.ndarray, "output ..."], *, regions: bool) -> NDArray[np.unsignedinteger]:
     """A number for what each voxel is: the output that is largest, or one bit for each region that holds it."""
-    if not model.regions:
+    if not regions:
         return _largest(logits)
     bits = np.zeros(logits.shape[1:], dtype=np.uint8 if len(logits) <= 8 else np.uint64)
     for number, region in enumerate(logits):

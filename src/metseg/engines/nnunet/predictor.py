@@ -1,6 +1,6 @@
 """One stage's networks over a whole image: window after window, mirrored, all folds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypedDict, runtime_checkable
 
@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from metseg.core.errors import InferenceError
 from metseg.core.progress import Progress, no_progress, part_of
-from metseg.engines.mirroring import Infer, Mirroring, mirrored_sum, mirrorings
-from metseg.engines.nnunet.look_again import undecided, windows_that_see
+from metseg.engines.mirroring import Infer, Mirroring, mirrored_sum, mirroring_rounds, mirrorings
+from metseg.engines.nnunet.decide import states
+from metseg.engines.nnunet.look_again import Sight, undecided, unsettled
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.nnunet.windows import Place, importance, padding, windows
 
 Fold = Callable[[], Weights]  # reads the weights of one
 Sets = Sequence[tuple[int, ...]]  # of axes along which an image is mirrored
+SoFar = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Passes:
     """Which passes over the windows there are.
 
     Args:
-        mirroring: ``"none"``; ``"all"`` that the stage allows; ``"gated"``: all of them in as few windows as see each
-            voxel that plain passes of all folds over all windows leave undecided.
+        mirroring: ``"none"``; ``"all"`` that the stage allows; ``"gated"``: after plain passes of all folds over all
+            windows one mirrored pass, then two more, then the other four, each time over as few windows as see what is
+            in doubt: at first each voxel that is undecided, then the lesions that the last passes changed.
         step: between windows, of their size.
     """
 
@@ -42,8 +45,8 @@ class Sums(Protocol):
         """Run one fold's network over windows, mirrored in each way."""
         ...
 
-    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
-        """Voxels (i, j, k) that the mean so far leaves in doubt."""
+    def so_far(self) -> SoFar:
+        """The weighted sums of logits (output, i, j, k), and the weights (i, j, k); not to be changed."""
         ...
 
     def finish(self) -> NDArray[np.float32]:
@@ -94,19 +97,21 @@ def predict_logits(
     around = padding(channels.shape[1:], stage.window)
     padded = np.pad(channels, [(0, 0), *around]) if any(map(any, around)) else channels
     places = list(windows(padded.shape[1:], stage.window, passes.step))
-    mirrored, folds = mirrorings(stage.mirror_axes), range(len(stage.weights))
-    gated = passes.mirroring == "gated"
-    again = len(mirrored) > 1 and passes.mirroring != "all" and (gated or known is not None)
+    mirrored = mirrorings(stage.mirror_axes)
     sums = sums_of(padded)
-    first = mirrored if passes.mirroring == "all" else [()]
-    _sweep(sums, folds, places, first, part_of(progress, 0, 0.5) if again else progress)
-    if again:
-        looked_at = sums.undecided(regions=regions) if gated else np.zeros(padded.shape[1:], dtype=bool)
-        if known is not None:
-            looked_at |= np.pad(known, around)
-        some = windows_that_see(looked_at, places, importance(stage.window))
-        # The other way round, since the last fold's network is at hand.
-        _sweep(sums, reversed(folds), some, mirrored[1:], part_of(progress, 0.5, 1))
+    sweep = _Sweeps(sums, range(len(stage.weights)))
+    if passes.mirroring == "all":
+        sweep(places, mirrored, progress)
+    elif len(mirrored) == 1 or (passes.mirroring == "none" and known is None):
+        sweep(places, [()], progress)
+    else:
+        sweep(places, [()], part_of(progress, 0, 0.5))
+        sight = Sight(padded.shape[1:], places, importance(stage.window))
+        whole = [] if known is None else sight.fewest(np.pad(known, around))
+        sweep(whole, mirrored[1:], part_of(progress, 0.5, 0.6))
+        if passes.mirroring == "gated":
+            rounds = mirroring_rounds(stage.mirror_axes)
+            _until_settled(sweep, sight, whole, rounds, regions=regions, progress=part_of(progress, 0.6, 1))
     inner = tuple(slice(before, n - after) for (before, after), n in zip(around, padded.shape[1:]))
     result = sums.finish()[(slice(None), *inner)]
     if not np.isfinite(result).all():
@@ -114,10 +119,38 @@ def predict_logits(
     return result
 
 
-def _sweep(sums: Sums, folds: Iterable[int], places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
-    order = list(folds)
-    for done, fold in enumerate(order):
-        sums.add(fold, places, mirrored, part_of(progress, done / len(order), (done + 1) / len(order)))
+class _Sweeps:
+    """Runs all folds, each time the other way round: the last fold's network is still at hand then.
+
+    Args:
+        sums: what they are added to.
+        folds: their numbers.
+    """
+
+    def __init__(self, sums: Sums, folds: Sequence[int]) -> None:
+        self.sums, self._folds = sums, folds
+
+    def __call__(self, places: Sequence[Place], mirrored: Sets, progress: Progress) -> None:
+        for done, fold in enumerate(self._folds):
+            part = part_of(progress, done / len(self._folds), (done + 1) / len(self._folds))
+            self.sums.add(fold, places, mirrored, part)
+        if places:
+            self._folds = self._folds[::-1]
+
+
+def _until_settled(
+    sweep: _Sweeps, sight: Sight, whole: Sequence[Place], rounds: Sequence[Sets], *, regions: bool, progress: Progress
+) -> None:
+    """Mirrored passes, round after round, over windows that see what is in doubt; those of ``whole`` had them all."""
+    logits, weights = sweep.sums.so_far()
+    doubt, before = undecided(logits, weights, regions=regions), states(logits, regions=regions)
+    for number, mirrored in enumerate(rounds):
+        some = sight.fewest(sight.unseen(doubt, whole))
+        if not some:
+            return
+        sweep(some, mirrored, part_of(progress, number / len(rounds), (number + 1) / len(rounds)))
+        after = states(sweep.sums.so_far()[0], regions=regions)
+        doubt, before = unsettled(before, after), after
 
 
 class HostSums:
@@ -153,9 +186,9 @@ class HostSums:
             self._logits[whole] += logits
             self._weights[place] += self._importance * np.float32(len(mirrored))
 
-    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
+    def so_far(self) -> SoFar:
         """See ``Sums``."""
-        return undecided(self._logits, self._weights, regions=regions)
+        return self._logits, self._weights
 
     def finish(self) -> NDArray[np.float32]:
         """See ``Sums``."""

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from metseg.core.progress import Progress
-from metseg.engines.nnunet.look_again import undecided
-from metseg.engines.nnunet.predictor import Fold, How, Sets, predict_logits
+from metseg.engines.nnunet.predictor import Fold, How, Sets, SoFar, predict_logits
 from metseg.engines.nnunet.stage import Stage
 from metseg.engines.nnunet.unet_arguments import UNetArguments
 from metseg.engines.nnunet.unet_weights import Weights
@@ -129,9 +128,9 @@ class DeviceSums:
         for place in places:
             self.weights[place] += self.importance * np.float32(len(mirrored))
 
-    def undecided(self, *, regions: bool) -> NDArray[np.bool_]:
+    def so_far(self) -> SoFar:
         """See ``Sums``."""
-        return undecided(self.total.cpu().numpy(), self.weights, regions=regions)
+        return self.total.cpu().numpy(), self.weights
 
     def finish(self) -> NDArray[np.float32]:
         """See ``Sums``."""
