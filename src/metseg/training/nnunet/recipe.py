@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metseg.core.options import Options
 from metseg.engines.manifest import NAME_PATTERN, Sequence
+from metseg.preprocess.steps import BeforeNnunet
 
 Network = Literal["nnunet", "resenc-m", "resenc-l", "unet++", "attention-unet"]
 Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]
@@ -39,6 +40,7 @@ class NnunetRecipe(Options):
         gpu_memory_gb: that the planner aims at; None: the planner's own.
         mirror_axes: of the patch, in training and in use; None: all, as nnU-Net does; empty: none.
         seed: of weights, order and augmentation. Runs are equal where ``workers`` is 0 and the device the CPU.
+        preprocessing: steps that images are put through before nnU-Net sees them, in training and in use.
         start: a bundle that came of nnU-Net, whose plan and weights the training starts from.
         device: where it trains; ``"auto"``: CUDA if there is one.
         workers: processes that prepare data, and those that augment it; 0: one, and none.
@@ -66,6 +68,7 @@ class NnunetRecipe(Options):
     gpu_memory_gb: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     mirror_axes: tuple[Literal[0, 1, 2], ...] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    preprocessing: tuple[BeforeNnunet, ...] = ()
     start: str | None = None
     device: Device = "auto"
     workers: Annotated[int, Field(ge=0)] = 4
