@@ -1,4 +1,4 @@
-"""CLAHE in a recipe of ``metseg train``: nnU-Net learns from processed images, and the bundle processes the same way."""
+"""CLAHE in a recipe of ``metseg train``: nnU-Net learns from processed images, and the bundle processes them alike."""
 
 import json
 import shutil
@@ -128,7 +128,7 @@ def test_export_says_what_nnunet_will_not_do_and_an_import_brings_the_steps_back
     done = CliRunner().invoke(app, ["models", "export", model, "-o", str(tmp_path / "results"), "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert "nnUNetv2_predict will not run them" in told["warnings"][0]
+    assert "nnUNetv2_predict leaves them out" in told["warnings"][0]
     assert "the steps clahe" in done.stderr
     for source in (tmp_path / "results", place / "run" / "nnUNet_results"):
         bundle = import_nnunet(source, tmp_path / f"again-{source.parent.name}")

@@ -70,7 +70,7 @@ def left_out(bundle: Bundle) -> str:
         return ""
     return (
         f"nnU-Net does not know the steps {', '.join(step.name for step in steps)}, which {bundle.name} learned from: "
-        "nnUNetv2_predict will not run them, and is right only about images that went through them. metseg segment does."
+        "nnUNetv2_predict leaves them out, and needs images that went through them. metseg segment runs them."
     )
 
 

@@ -90,7 +90,7 @@ def _mapped(one: Callable[[Path], int], sources: Sequence[Path], workers: int) -
             yield from pool.map(one, sources)
         except BrokenProcessPool as error:
             raise MetsegError(
-                "A process that put images through their steps was ended by the system, for want of memory most likely.",
+                "A process that processed images was ended by the system, for want of memory most likely.",
                 hint="Take fewer workers. The same command goes on.",
             ) from error
 

@@ -167,7 +167,7 @@ class _Run:
             self.keep("check", {"studies": len(self.raw.cases)})
 
     def lay_out(self) -> None:
-        """nnU-Net's three folders: the prepared one holds the folds, the raw one leads to the data set, if it is as it is."""
+        """nnU-Net's three folders: the prepared one holds the folds, the raw one leads to the data set as it is."""
         folders = [self.top / f"nnUNet_{kind}" for kind in ("raw", "preprocessed", "results")]
         try:
             for folder in (*folders, folders[1] / self.raw.name):
