@@ -29,7 +29,8 @@ def make_card(recipe: NnunetRecipe, raw: RawData, folds: str, trained: Mapping[s
         *([f"It started from the model {recipe.start}."] if recipe.start else []),
         f"The recipe's SHA-256 is {recipe.sha256}; metseg {__version__}, nnU-Net {recipe.network}, seed {recipe.seed}.",
     )
-    measured = {name: _scores(it) for name, it in trained.items()} if recipe.folds != "all" else {}
+    held_out = recipe.folds != "all" and recipe.validation
+    measured = {name: _scores(it) for name, it in trained.items()} if held_out else {}
     limits = ["No data but those of its own data set were held against it."]
     if recipe.folds == "all":
         limits.append("It learned from all studies, so that none was left to measure it by.")

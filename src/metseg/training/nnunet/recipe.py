@@ -32,6 +32,7 @@ class NnunetRecipe(Options):
         epochs: of each network.
         iterations: training steps an epoch.
         validation_iterations: patches, in batches, that the pseudo Dice of an epoch is made of.
+        validation: whether nnU-Net measures each network afterwards, on studies of its fold, which can take long.
         minutes: longest training of each network, over all its runs; the learning rate falls by what is spent first.
         patience: epochs without a better mean of pseudo Dice after which a training ends; None: it goes on.
         save_every: epochs between checkpoints, which is what a kill can cost.
@@ -60,6 +61,7 @@ class NnunetRecipe(Options):
     epochs: Annotated[int, Field(ge=1)] = 1000
     iterations: Annotated[int, Field(ge=1)] = 250
     validation_iterations: Annotated[int, Field(ge=1)] = 50
+    validation: bool = True
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     save_every: Annotated[int, Field(ge=1)] = 10
@@ -97,6 +99,8 @@ class NnunetRecipe(Options):
             problems.append(f"mirror_axes of {self.configuration} are some of {', '.join(map(str, range(axes)))}, once")
         if self.start and (self.patch or self.gpu_memory_gb):
             problems.append("patch and gpu_memory_gb come with the bundle that start names")
+        if self.configuration == "3d_cascade_fullres" and not self.validation:
+            problems.append("the second stage of a cascade learns from what validation writes")
         if problems:
             raise ValueError("; ".join(problems))
         return self
