@@ -161,6 +161,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--hosts", type=Path, help="heads to draw into, as for metseg synthesise; else heads are made up"
     )
+    parser.add_argument("--what", type=Path, default=HERE / "networks.toml", help="another file than networks.toml")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the rows, such as nnunet-3d-clahe")
     parser.add_argument("--train", type=int, help="studies of the training set")
     parser.add_argument("--test", type=int, help="studies of the test set")
@@ -176,7 +177,7 @@ def main() -> None:
     given = arguments()
     out = given.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    told = tomllib.loads((HERE / "networks.toml").read_text(encoding="utf-8"))
+    told = tomllib.loads(given.what.read_text(encoding="utf-8"))
     for kind in ("train", "test"):
         told["data"][kind]["count"] = getattr(given, kind) or told["data"][kind]["count"]
     device = given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

@@ -98,8 +98,8 @@ def read_facts(path: Path) -> dict[str, dict[str, str | int | float | None]]:
     except ValueError as error:
         raise InputError(f"{name} is no JSON.", hint=_FACTS) from error
     rows = list(facts.values()) if isinstance(facts, dict) else [None]
-    if not all(isinstance(row, dict) for row in rows) or not all(
-        value is None or isinstance(value, str | int | float) for row in rows for value in row.values()
-    ):
+    values = [value for row in rows if isinstance(row, dict) for value in row.values()]
+    known = all(value is None or isinstance(value, str | int | float) for value in values)
+    if not known or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{name} does not hold facts of runs.", hint=_FACTS)
     return dict(facts)

@@ -160,7 +160,7 @@ def _clipped(counts: Float[np.ndarray, "tile bin"], limit: float) -> NDArray[np.
     shares = np.where(total > 0, counts * bins / np.maximum(total, 1), 1.0)
     below = np.arange(1, bins + 1)
     roots = (bins - (bins - below) * limit - np.cumsum(np.sort(shares, axis=1), axis=1)) / below
-    return np.minimum(shares + np.maximum(roots.max(axis=1), 0).reshape(tiles, 1), limit)
+    return np.asarray(np.minimum(shares + np.maximum(roots.max(axis=1), 0).reshape(tiles, 1), limit))
 
 
 def _apply(

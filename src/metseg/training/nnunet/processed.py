@@ -15,6 +15,7 @@ from typing import Any
 
 from metseg.core.errors import ConfigError, InputError, MetsegError
 from metseg.core.progress import Progress, no_progress
+from metseg.core.study import Modality
 from metseg.core.volume import Volume
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
@@ -37,7 +38,7 @@ def check_steps(raw: RawData, steps: Sequence[AnyStep], sequences: tuple[str, ..
     Raises:
         ConfigError: CLAHE of CT without a window before it, or channels that nobody knows.
     """
-    modality = "CT" if steps and channel_sequences(raw.channels, sequences) == ("ct",) else "MR"
+    modality: Modality = "CT" if steps and channel_sequences(raw.channels, sequences) == ("ct",) else "MR"
     try:
         check_order(steps, modality)
     except ValueError as error:
