@@ -85,6 +85,8 @@ def make_data(steps: Steps, out: Path, told: Mapping[str, Any], hosts: Path | No
         it = told["data"][kind]
         real = [] if hosts is None else ["--hosts", hosts, which]
         folder = data_set(out, kind)
+        if (folder / "dataset.json").is_file() and len(list(folder.glob("labelsTr/*.nii.gz"))) == it["count"]:
+            continue  # to write its tables again would be to change it, and no training would go on
         steps.run(
             f"synthesise {kind}", "synthesise", folder, "-n", it["count"], "--modality", told["data"]["modality"],
             "--seed", it["seed"], *real, "-q",

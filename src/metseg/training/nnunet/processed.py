@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from metseg.core.errors import ConfigError, InputError, MetsegError
 from metseg.core.progress import Progress, no_progress
@@ -19,12 +19,16 @@ from metseg.core.study import Modality
 from metseg.core.volume import Volume
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
+from metseg.io.limits import Limits
 from metseg.io.nifti import read_nifti_image, write_nifti
 from metseg.io.nifti_header import NiftiCodes
 from metseg.io.nnunet_channels import channel_sequences
 from metseg.io.nnunet_plans import STEPS
 from metseg.preprocess.steps import AnyStep, check_order, run
 from metseg.training.nnunet.dataset import RawData
+
+# nnU-Net learns from thin slabs, too, which metseg segment would refuse.
+_LIMITS: Final = Limits(min_size=1, constant_allowed=True)
 
 
 def check_steps(raw: RawData, steps: Sequence[AnyStep], sequences: tuple[str, ...]) -> None:
@@ -100,7 +104,7 @@ def _write_one(source: Path, *, steps: tuple[AnyStep, ...], folder: Path) -> int
     """One image; returns the size of its file."""
     target = folder / source.name
     if not target.is_file():
-        image = read_nifti_image(source)
+        image = read_nifti_image(source, _LIMITS)
         array, grid = run(steps, image.volume)
         write_nifti(target, Volume(array, grid), NiftiCodes.from_headers(image.headers))
     return target.stat().st_size
