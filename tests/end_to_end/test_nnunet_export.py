@@ -49,7 +49,8 @@ def test_there_and_back_gives_the_same_weights_and_plans(results, tmp_path):
     assert result.exit_code == 0, result.output
     names = [f"nnUNetTrainer__nnUNetPlans__{stage}" for stage in ("3d_lowres", "3d_cascade_fullres")]
     folders = [str(tmp_path / "back" / "Dataset007_Mets" / name) for name in names]
-    assert json.loads(result.stdout) == {"name": "mets", "sha256": bundle.sha256, "folders": folders}
+    told = {"name": "mets", "sha256": bundle.sha256, "folders": folders, "warnings": []}
+    assert json.loads(result.stdout) == told
     files = ("plans.json", "dataset.json", "fold_0/checkpoint_final.pth", "fold_1/checkpoint_final.pth")
     found = contents(tmp_path / "back")
     assert set(found) == {f"Dataset007_Mets/{name}/{file}" for name in names for file in files}

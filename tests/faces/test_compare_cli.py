@@ -65,7 +65,7 @@ def test_tables_and_plot(runs, tmp_path):
     assert "| field.dice | poor − good |" in markdown
     assert markdown.rstrip() == result.stdout.rstrip()
     latex = (tmp_path / "out" / "comparison.tex").read_text()
-    assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") == 2
+    assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") == 4
     assert r"brats2023.TC.LesionWise\_Score\_Dice & poor $-$ good &" in latex
 
 
@@ -153,3 +153,49 @@ def test_what_is_wrong_with_the_command_is_said(runs, arguments, finding):
     result = metseg("compare", *named)
     assert (result.exit_code, result.stdout) == (2, "")
     assert finding in result.stderr
+
+
+def test_lesions_by_size_of_each_run(runs):
+    """``poor`` loses half of the lesion at most: it is found by both runs in all six cases."""
+    document = json.loads(metseg("compare", runs / "good", runs / "poor", "--json").stdout)
+    evaluation = json.loads((runs / "poor" / "evaluation.json").read_text())["cohort"]["field"]
+    assert document["sizes"]["poor"] == {name: evaluation[name] for name in ("by_diameter", "by_volume")}
+    lines = metseg("compare", runs / "good", runs / "poor").stdout.splitlines()
+    filled = next(one for one in evaluation["by_volume"] if one["lesions"])
+    row = next(line for line in lines if line.startswith(f"| poor | {filled['label'].replace('<', chr(92) + '<')} |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2] == f"{filled['found']} of {filled['lesions']}"
+    sensitivity, ppv = filled["sensitivity"]["value"], filled["ppv"]["value"]
+    assert float(cells[-1]) == pytest.approx(2 * sensitivity * ppv / (sensitivity + ppv), abs=1e-3)
+    assert any(line.startswith("| run | ") and "mm (n = " in line for line in lines)
+
+
+def test_facts_of_runs_stand_in_every_table(runs, tmp_path):
+    facts = tmp_path / "facts.json"
+    facts.write_text(json.dumps({"good": {"parameters, millions": 31.2, "window": "64 × 64"}, "poor": {"window": "9"}}))
+    result = metseg("compare", runs / "good", runs / "poor", "--facts", facts, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "| run | parameters, millions | window |" in result.stdout
+    assert "| good | 31.2000 | 64 × 64 |" in result.stdout
+    assert "| poor | – | 9 |" in result.stdout
+    assert "good & 31.2000 & 64 × 64" in (tmp_path / "out" / "comparison.tex").read_text()
+    assert json.loads((tmp_path / "out" / "comparison.json").read_text())["facts"]["good"]["window"] == "64 × 64"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"best": {"window": 3}}', "facts of best, which is not compared"),
+        ('{"good": 3}', "does not hold facts of runs"),
+        ("[1]", "does not hold facts of runs"),
+        ("{", "is no JSON"),
+        (None, "cannot be read"),
+    ],
+)
+def test_facts_that_are_none_are_refused(runs, tmp_path, text, told):
+    facts = tmp_path / "facts.json"
+    if text is not None:
+        facts.write_text(text)
+    result = metseg("compare", runs / "good", runs / "poor", "--facts", facts)
+    assert result.exit_code == 2
+    assert told in result.stderr

@@ -16,9 +16,11 @@ from metseg.datasets.label_text import parse_labels
 from metseg.datasets.manifest import leak_groups
 from metseg.datasets.ready_case import voxels_sha256
 from metseg.datasets.source import LESION, PRE_TREATMENT, SUBREGIONS
+from metseg.datasets.synthetic import SynthesisOptions
 from metseg.io.png_stack import read_png_stack
 from metseg.io.tables import csv_text, read_table
 from metseg.preprocess.reorient import Reorient
+from metseg.synthesis.hosts import HELD_OUT_LABELS, find_hosts
 
 
 @pytest.mark.parametrize(
@@ -32,6 +34,21 @@ from metseg.preprocess.reorient import Reorient
 )
 def test_labels_as_text(text, labels, scheme):
     assert parse_labels(text, LESION) == (labels, scheme)
+
+
+def test_seen_and_unseen_hosts_are_all_hosts_and_share_none(tmp_path):
+    (tmp_path / "hosts_labels").mkdir()
+    for name in ("training_seg_01", "training_seg_17", *HELD_OUT_LABELS):
+        (tmp_path / "hosts_labels" / f"{name}.nii.gz").touch()
+    chosen = {
+        kind: {host.name for host in find_hosts(tmp_path, held_out=SynthesisOptions(**dials).held_out)}
+        for kind, dials in (("seen", {"seen": True}), ("unseen", {"unseen": True}), ("all", {}))
+    }
+    assert chosen["seen"] == {"training_seg_01", "training_seg_17"}
+    assert chosen["unseen"] == set(HELD_OUT_LABELS)
+    assert chosen["all"] == chosen["seen"] | chosen["unseen"]
+    with pytest.raises(ValueError, match="seen or unseen, not both"):
+        SynthesisOptions(seen=True, unseen=True)
 
 
 @pytest.mark.parametrize("text", ["1=2", "x=1", "1", "1=1,1=0", "1=", "1=liver"])

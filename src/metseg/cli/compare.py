@@ -22,6 +22,10 @@ def compare_command(
         list[str] | None,
         typer.Option("--metric", metavar="NAME", help="As in cases.csv, e.g. field.f1; may be given several times."),
     ] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option("--facts", metavar="JSON", help='What else the table says of runs: {"RUN": {"NAME": 1.5}}.'),
+    ] = None,
     missing: Annotated[
         str, typer.Option("--missing", metavar="leave_out|refuse", help="Cases that some run has no value for.")
     ] = "leave_out",
@@ -39,6 +43,7 @@ def compare_command(
     with reported(as_json=as_json, debug=debug):
         from metseg.cli.checked import checked
         from metseg.evaluate.compare import CompareOptions
+        from metseg.io.evaluation_file import read_facts
         from metseg.io.output_folder import prepare_output_folder
         from metseg.pipeline.comparison import NAMES, compare, write_comparison
         from metseg.report.comparison_tables import comparison_markdown
@@ -52,7 +57,7 @@ def compare_command(
         options = checked(CompareOptions, values, command="compare")
         if out is not None:
             prepare_output_folder(out, NAMES, force=force)
-        document = compare(runs, options)
+        document = compare(runs, options, None if facts is None else read_facts(facts))
         if out is not None:
             write_comparison(document, out)
         if as_json:

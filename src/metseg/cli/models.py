@@ -83,12 +83,17 @@ def export_command(
     """
     with reported(as_json=as_json, debug=debug):
         from metseg.engines.catalogue import find_bundle
-        from metseg.io.nnunet_export import export_nnunet
+        from metseg.io.nnunet_export import export_nnunet, left_out
 
         bundle = find_bundle(model)
         folders = export_nnunet(bundle, out)
+        if warning := left_out(bundle):
+            typer.echo(f"Warning: {warning}", err=True)
         if as_json:
-            print_json({"name": bundle.name, "sha256": bundle.sha256, "folders": [str(folder) for folder in folders]})
+            print_json({
+                "name": bundle.name, "sha256": bundle.sha256, "folders": [str(folder) for folder in folders],
+                "warnings": [warning] if warning else [],
+            })  # fmt: skip
         elif not quiet:
             typer.echo("\n".join(f"Written: {folder}" for folder in folders))
 
@@ -185,6 +190,7 @@ def _lines(bundle: "Bundle") -> list[str]:
     if it.nnunet:
         stages = "; ".join(f"{stage.name}, {len(stage.weights)} folds" for stage in it.nnunet.stages)
         lines.append(f"nnU-Net: {stages}")
+        lines += [f"before it: {step.model_dump_json()}" for step in it.preprocessing]
     lines += [f"operating point {name}: {_point(point.model_dump())}" for name, point in it.operating_points.items()]
     lines += [f"limit: {limit}" for limit in card.limits]
     return [*lines, f"licence: {it.licence}"]

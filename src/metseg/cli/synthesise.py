@@ -29,6 +29,9 @@ def synthesise_command(
     unseen: Annotated[
         bool, typer.Option("--unseen", help="Of the hosts, only those that no model that ships was trained on.")
     ] = False,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="Of the hosts, only the others: to train on, and test on --unseen ones.")
+    ] = False,
     layout: Annotated[str, typer.Option("--layout", metavar="nnunet|bids", help="How files are named.")] = "nnunet",
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes; 0: one for each core. They change nothing but the time.")
@@ -47,7 +50,8 @@ def synthesise_command(
         from metseg.datasets.synthetic import SynthesisOptions, synthesise
 
         values: dict[str, Any] = {
-            "modality": modality, "count": count, "seed": seed, "hosts": hosts, "unseen": unseen, "layout": layout,
+            "modality": modality, "count": count, "seed": seed, "hosts": hosts, "unseen": unseen, "seen": seen,
+            "layout": layout,
         }  # fmt: skip
         options = checked(SynthesisOptions, values, command="synthesise")
         with progress_bar(shown=not quiet) as progress:

@@ -41,7 +41,7 @@ def _plain(trained: "Trained") -> dict[str, Any]:
     bundle = trained.bundle
     return {
         "name": bundle.name, "sha256": bundle.sha256, "model": str(bundle.folder), "steps": dict(trained.steps),
-        "networks": dict(trained.networks), "exit_code": 0,
+        "networks": dict(trained.networks), "processed": dict(trained.processed), "exit_code": 0,
     }  # fmt: skip
 
 
@@ -52,4 +52,6 @@ def _lines(trained: "Trained") -> list[str]:
         lines.append(
             f"{name}: {it['epochs']} epochs, {it['minutes']:g} min; validation {dice}, {it['studies']} studies"
         )
+    if processed := trained.processed:
+        lines.append(f"{processed['images']} processed images take {processed['bytes'] / 1e6:.1f} MB in nnUNet_raw.")
     return [*lines, f"Use it: metseg segment … --model {trained.bundle.folder}"]

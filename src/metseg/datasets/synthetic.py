@@ -4,9 +4,9 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from metseg import __version__
 from metseg.core.errors import MetsegError, explained
@@ -47,6 +47,7 @@ class SynthesisOptions(Options):
         seed: of the series; study n of a series is the same in a long series and a short one.
         hosts: folder with ``hosts_labels/`` and ``hosts_t1c/open_ms/``; None: heads made from nothing.
         unseen: of the hosts, only those that no shipped model was trained on.
+        seen: of the hosts, only the others.
         layout: of the folders.
     """
 
@@ -55,7 +56,19 @@ class SynthesisOptions(Options):
     seed: Annotated[int, Field(ge=0)] = 0
     hosts: Path | None = None
     unseen: bool = False
+    seen: bool = False
     layout: LayoutName = "nnunet"
+
+    @model_validator(mode="after")
+    def _not_both(self) -> Self:
+        if self.seen and self.unseen:
+            raise ValueError("hosts are seen or unseen, not both")
+        return self
+
+    @property
+    def held_out(self) -> bool | None:
+        """Which hosts, as ``find_hosts`` wants it."""
+        return self.unseen if self.seen or self.unseen else None
 
 
 @dataclass(frozen=True)
@@ -82,8 +95,8 @@ def case_name(number: int) -> str:
 
 
 @lru_cache(maxsize=2)
-def _found(hosts: Path, *, unseen: bool) -> tuple[HostFile, ...]:
-    return tuple(find_hosts(hosts, held_out=True if unseen else None))
+def _found(hosts: Path, *, held_out: bool | None) -> tuple[HostFile, ...]:
+    return tuple(find_hosts(hosts, held_out=held_out))
 
 
 @lru_cache(maxsize=3)
@@ -94,7 +107,7 @@ def _read(host: HostFile) -> Host:
 def _host(options: SynthesisOptions, number: int) -> Host:
     if options.hosts is None:
         return make_head(draw_head_seed(options.seed, number, FIRST_UNSEEN_HEAD))
-    files = _found(options.hosts, unseen=options.unseen)
+    files = _found(options.hosts, held_out=options.held_out)
     return _read(files[choose_host(options.seed, number, [f.is_map for f in files], options.modality)])
 
 
@@ -141,8 +154,8 @@ def _lesion_row(case: str, lesion: TrueLesion) -> dict[str, Any]:
 
 
 def _settings(options: SynthesisOptions) -> dict[str, Any]:
-    plain = options.model_dump(mode="json", exclude={"count", "hosts"})
-    names = None if options.hosts is None else [f.name for f in _found(options.hosts, unseen=options.unseen)]
+    plain = options.model_dump(mode="json", exclude={"count", "hosts", "seen"})  # the hosts' names tell
+    names = None if options.hosts is None else [f.name for f in _found(options.hosts, held_out=options.held_out)]
     return {"metseg": __version__, **plain, "hosts": names}
 
 

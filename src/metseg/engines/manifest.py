@@ -11,8 +11,10 @@ from metseg.core.options import Options
 from metseg.core.study import Modality
 from metseg.engines.base import Calibration, Mode, OperatingPoint, Probability, SkullStripped
 from metseg.engines.nnunet.stage import NnunetModel
+from metseg.preprocess.clahe import Clahe
+from metseg.preprocess.normalise import NormaliseWindow
 from metseg.preprocess.resample import Millimetres, Resample
-from metseg.preprocess.steps import AnyStep
+from metseg.preprocess.steps import AnyStep, check_order
 
 FORMAT_VERSION: Final = 1
 MANIFEST_NAME: Final = "model.json"
@@ -119,8 +121,8 @@ class BundleManifest(Options):
         brain_mask: None (or false) for no masking; true for the defaults.
         brain_finder: None where the network takes heads as they are.
         architecture: None where nobody needs to rebuild the network.
-        preprocessing: ordered steps.
-        nnunet: what an nnU-Net model does instead of those steps and one network; None for others.
+        preprocessing: ordered steps. Of an nnU-Net model: what is done to images, on their own grid, before it.
+        nnunet: what an nnU-Net model does instead of other steps and one network; None for others.
         tiling: how large volumes are cut.
         mirror_axes: of the model's grid; each pass is the mean with those of the image mirrored along them, and along
             all of them together (2 passes for one axis, 4 for two).
@@ -199,7 +201,10 @@ class BundleManifest(Options):
             raise ValueError(f"default_operating_point {self.default_operating_point!r} is not in operating_points")
         if ("ct" in self.sequences) != (self.modality == "CT") or (self.modality == "CT" and len(self.sequences) > 1):
             raise ValueError(f"sequences {', '.join(self.sequences)} do not fit modality {self.modality}")
+        check_order(self.preprocessing, self.modality)
         for step in self.preprocessing:
+            if self.nnunet and not isinstance(step, NormaliseWindow | Clahe):
+                raise ValueError(f"the step {step.name} cannot stand before nnU-Net, which does that in its own way")
             if isinstance(step, Resample) and step.spacing_mm != self.spacing_mm:
                 raise ValueError(f"the resample step makes {step.spacing_mm} mm, but spacing_mm is {self.spacing_mm}")
         return self

@@ -22,6 +22,7 @@ from metseg.engines.nnunet.stage import NnunetModel, Stage
 from metseg.engines.nnunet.unet_weights import Weights
 from metseg.engines.nnunet.window_network import OpenVinoPredictor
 from metseg.engines.openvino_network import Runtime
+from metseg.preprocess import steps
 from metseg.preprocess.reorient import Reorient, turned_back
 
 LESION: Final = "lesion"
@@ -94,10 +95,14 @@ class NnunetEngine:
         return OpenVinoPredictor(Runtime.on(device, threads, cache))
 
     def _channels(self, study: Study) -> tuple[Channels, Grid]:
-        """The images as the model wants them, and their grid before its axes were put in the model's order."""
+        """The images as the model wants them, and their grid before its axes were put in the model's order.
+
+        The bundle's steps come first: the training put nnU-Net's raw images through them.
+        """
         channels, grid = [], study.grid
         for name in self.card.sequences:
-            array, grid = self._in_order(study.images[name].array, study.grid)
+            image, _ = steps.run(self.bundle.manifest.preprocessing, study.images[name])
+            array, grid = self._in_order(image, study.grid)
             channels.append(array)
         return channels, grid
 

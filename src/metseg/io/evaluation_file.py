@@ -15,6 +15,7 @@ from metseg.io.folder_walk import is_folder
 
 EVALUATION: Final = "evaluation.json"
 SCHEMA: Final = "metseg.evaluation/1"
+_FACTS: Final = 'It should say {"RUN": {"NAME": 1.5, …}, …}, with the names of the runs.'
 _LONGEST_BYTES: Final = 2**30
 
 
@@ -81,3 +82,24 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 def _has_cases(document: Mapping[str, Any]) -> bool:
     cases = document.get("cases")
     return isinstance(cases, dict) and all(isinstance(case, dict) for case in cases.values())
+
+
+def read_facts(path: Path) -> dict[str, dict[str, str | int | float | None]]:
+    """Read what a user says of runs: JSON, ``{RUN: {NAME: text or number}}``.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
+    name = shown_name(path)
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}.", hint=_FACTS) from error
+    except ValueError as error:
+        raise InputError(f"{name} is no JSON.", hint=_FACTS) from error
+    rows = list(facts.values()) if isinstance(facts, dict) else [None]
+    values = [value for row in rows if isinstance(row, dict) for value in row.values()]
+    known = all(value is None or isinstance(value, str | int | float) for value in values)
+    if not known or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{name} does not hold facts of runs.", hint=_FACTS)
+    return dict(facts)

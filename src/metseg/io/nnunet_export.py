@@ -63,6 +63,17 @@ def export_nnunet(bundle: Bundle, out: Path) -> tuple[Path, ...]:
     return targets
 
 
+def left_out(bundle: Bundle) -> str:
+    """What nnU-Net's own predictor will not do with what is exported, a sentence; empty: nothing."""
+    steps = bundle.manifest.preprocessing
+    if not steps:
+        return ""
+    return (
+        f"nnU-Net does not know the steps {', '.join(step.name for step in steps)}, which {bundle.name} learned from: "
+        "nnUNetv2_predict leaves them out, and needs images that went through them. metseg segment runs them."
+    )
+
+
 def _publish_all(folders: Sequence[tuple[Path, Path]]) -> None:
     """Give complete folders the names of which none is there yet; where one fails, all lose them again."""
     done: list[tuple[Path, Path]] = []

@@ -322,7 +322,7 @@ def _manifest(
         "name": name, "version": chosen.hashes[f"{trained.path.name}/plans.json"][:12],
         "modality": "CT" if sequences == ("ct",) else "MR", "sequences": sequences, "spacing_mm": spacing,
         "labels": named, "lesion": _lesion(named, wishes.lesion), "outputs": tuple(named.values()),
-        "preprocessing": (), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
+        "preprocessing": trained.plans().steps(), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
         "default_operating_point": "nnunet",
         "training_data": (f"What {trained.trainer} was trained on: {trained.path.parent.name}.",),
         "limits": ("It was imported: metseg measured nothing of it.",

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from metseg.core.errors import ModelError
+from metseg.core.errors import ConfigError, ModelError
 from metseg.engines.nnunet.prepare import Normalisation
 from metseg.engines.nnunet.resample import Resampling
 from metseg.engines.nnunet.stage import NnunetModel, Stage
+from metseg.preprocess.steps import AnyStep, build
 
 Json = Mapping[str, Any]
 # Encoder and decoder. nnU-Net finds its own networks by their last name wherever they lie; metseg's go by their whole.
@@ -25,6 +26,10 @@ _SCHEMES: Final = {
 }  # fmt: skip
 _RESAMPLING: Final = {"resample_data_or_seg_to_shape": True, "no_resampling_hack": False}
 _READERS: Final = {"SimpleITKIO": False, "NibabelIO": False, "NibabelIOWithReorient": True}
+
+
+# Under this key of dataset.json metseg train records what it did to images before nnU-Net saw them.
+STEPS: Final = "metseg_preprocessing"
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,17 @@ class Plans:
         """Names of the input channels, in order."""
         named = self.dataset.get("channel_names", self.dataset.get("modality", {}))
         return tuple(str(named[key]) for key in sorted(named, key=int))
+
+    def steps(self) -> tuple[AnyStep, ...]:
+        """What was done to images before nnU-Net saw them, by metseg.
+
+        Raises:
+            ModelError: it is nothing that this metseg knows.
+        """
+        try:
+            return build(self.dataset.get(STEPS, ()))
+        except (ConfigError, TypeError, ValueError) as error:
+            raise ModelError(f"{STEPS} in dataset.json is wrong: {error}") from error
 
     def labels(self) -> "Labels":
         """Which output is which label.

@@ -31,22 +31,25 @@ _DEFAULTS: Final = (
     ("brats2024.TC.LesionWise_Score_Dice", "brats2024.lesion.LesionWise_Score_Dice"),
     ("brats2025.lesionwise_dsc_mean_tc", "brats2025.lesionwise_dsc_mean_lesion"),
 )
+Facts = Mapping[str, Mapping[str, str | int | float | None]]
 # What may differ between evaluations that are compared: neither changes a case's numbers.
 _FREE: Final = ("profiles", "missing", "resample_reference")
 
 
-def compare(runs: Sequence[Path], options: CompareOptions | None = None) -> dict[str, Any]:
+def compare(runs: Sequence[Path], options: CompareOptions | None = None, facts: Facts | None = None) -> dict[str, Any]:
     """Compare evaluations.
 
     Args:
         runs: files or folders; ``NAME=PATH`` gives a run another name than its folder's.
         options: what is compared; without metrics a few of each profile are.
+        facts: of each run, what else stands in the table: names to text or numbers.
 
     Returns:
         The comparison as plain data, with the schema's name, versions and options.
 
     Raises:
-        InputError: evaluations that cannot be read, made by other rules, or of other patients.
+        InputError: evaluations that cannot be read, made by other rules, or of other patients; facts of a run that
+            is not compared.
         ConfigError: a metric that no run has.
     """
     documents = _documents(runs)
@@ -62,6 +65,8 @@ def compare(runs: Sequence[Path], options: CompareOptions | None = None) -> dict
             "versions": library_versions(),
             "options": options.model_dump(mode="json"),
             "warnings": _warnings(documents),
+            "facts": _known_facts(facts or {}, tuple(documents)),
+            "sizes": {name: _sizes(document) for name, document in documents.items()},
             "comparison": found,
         }
     )
@@ -86,6 +91,20 @@ def write_comparison(document: Mapping[str, Any], out: Path) -> None:
     write_bytes(out / NAMES[4], drawn.png)
     write_bytes(out / NAMES[5], drawn.svg)
     write_text(out / NAMES[0], evaluation_text(document))
+
+
+def _known_facts(facts: Facts, runs: Sequence[str]) -> Facts:
+    if strange := sorted(set(facts) - set(runs)):
+        raise InputError(
+            f"There are facts of {strange[0]}, which is not compared.", hint=f"The runs are {', '.join(runs)}."
+        )
+    return facts
+
+
+def _sizes(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Lesions by size, of a run that was judged by profile ``field``."""
+    cohort = document.get("cohort", {}).get("field", {})
+    return {name: cohort.get(name, []) for name in ("by_diameter", "by_volume")}
 
 
 def _documents(runs: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from metseg.core.errors import ConfigError
 from metseg.core.grid import Grid
-from metseg.core.study import Study
+from metseg.core.study import Modality, Study
 from metseg.core.volume import Volume
+from metseg.preprocess.clahe import Clahe
 from metseg.preprocess.extent import CropForeground, PadToMultiple
 from metseg.preprocess.normalise import NormaliseForeground, NormaliseWindow
 from metseg.preprocess.reorient import Reorient
@@ -38,9 +39,11 @@ class Step(Protocol):
 
 
 AnyStep = Annotated[
-    Reorient | Resample | CropForeground | NormaliseForeground | NormaliseWindow | PadToMultiple,
+    Reorient | Resample | CropForeground | NormaliseForeground | NormaliseWindow | PadToMultiple | Clahe,
     Field(discriminator="name"),
 ]
+# What may be done to images before nnU-Net sees them: it has its own ways to turn, resample, crop and normalise them.
+BeforeNnunet = Annotated[NormaliseWindow | Clahe, Field(discriminator="name")]
 _ADAPTER: Final[TypeAdapter[tuple[AnyStep, ...]]] = TypeAdapter(tuple[AnyStep, ...])
 
 
@@ -59,8 +62,27 @@ def build(steps: Iterable[Mapping[str, Any]]) -> tuple[AnyStep, ...]:
         raise ConfigError(
             f"Preprocessing step {place}{f' ({where})' if where else ''} is wrong: {first['msg']}.",
             hint="There are: reorient, resample, crop_foreground, normalise_foreground, normalise_window, "
-            "pad_to_multiple.",
+            "pad_to_multiple, clahe.",
         ) from error
+
+
+def check_order(steps: Sequence[Step], modality: Modality) -> None:
+    """Refuse CLAHE of a CT that was not windowed: from -1000 to 3000 HU, all of the brain is in a few bins.
+
+    Raises:
+        ValueError: no window stands before it, or what the window makes 0 is brain, and no background.
+    """
+    window: NormaliseWindow | None = None
+    for step in steps:
+        if isinstance(step, NormaliseWindow):
+            window = step
+        if not isinstance(step, Clahe) or modality != "CT":
+            continue
+        if window is None:
+            raise ValueError("CLAHE on CT needs a window before it: put the step normalise_window above clahe")
+        if step.keep_zero and window.middle != window.low:
+            raise ValueError("CLAHE takes 0 for background, and the window before it makes 0 of its middle: set middle "
+                             "to what low is, or keep_zero to false")  # fmt: skip
 
 
 def run(steps: Sequence[Step], volume: Volume) -> tuple[NDArray[np.float32], Grid]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from metseg.report.comparison_runs import diameter_table, facts_table, volume_table
 from metseg.report.evaluation_summary import markdown_table
 from metseg.report.score_text import estimate, number
 
@@ -20,12 +21,11 @@ _CSV: Final = (
 
 
 def comparison_markdown(document: Mapping[str, Any]) -> str:
-    """Two tables: each run's scores, then each pair's differences."""
-    found = document["comparison"]
+    """A table a section: facts of the runs, scores, lesions by size, each pair's differences."""
     lines = ["# Comparison", "", _headline(document), ""]
     lines += [f"- **{warning}**" for warning in document["warnings"]] + ([""] if document["warnings"] else [])
-    lines += ["## Scores", "", *markdown_table(_SCORES, list(_score_rows(found))), ""]
-    lines += ["## Paired differences", "", *markdown_table(_DIFFERENCES, list(_difference_rows(found))), ""]
+    for title, columns, rows in _sections(document):
+        lines += [f"## {title}", "", *markdown_table(columns, rows), ""]
     return "\n".join(lines)
 
 
@@ -44,12 +44,24 @@ def comparison_csv(document: Mapping[str, Any]) -> str:
 
 
 def comparison_latex(document: Mapping[str, Any]) -> str:
-    """Both tables for LaTeX, with booktabs' rules."""
-    found = document["comparison"]
+    """The same tables for LaTeX, with booktabs' rules."""
     lines = [f"% {_headline(document)}"]
-    lines += _tabular(_SCORES, list(_score_rows(found)), "Scores of each run.")
-    lines += _tabular(_DIFFERENCES, list(_difference_rows(found)), "Paired differences.")
+    for title, columns, rows in _sections(document):
+        lines += _tabular(columns, rows, f"{title}.")
     return "\n".join(lines) + "\n"
+
+
+def _sections(document: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str], Sequence[Sequence[str]]]]:
+    """Title, columns and rows of each table that there is something for."""
+    found = document["comparison"]
+    tables = {
+        "Runs": facts_table(document),
+        "Scores": (_SCORES, list(_score_rows(found))),
+        "Sensitivity by diameter": diameter_table(document),
+        "Lesions by volume": volume_table(document),
+        "Paired differences": (_DIFFERENCES, list(_difference_rows(found))),
+    }
+    yield from ((title, columns, rows) for title, (columns, rows) in tables.items() if rows)
 
 
 def _headline(document: Mapping[str, Any]) -> str:

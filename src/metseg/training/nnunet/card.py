@@ -24,11 +24,13 @@ def make_card(recipe: NnunetRecipe, raw: RawData, folds: str, trained: Mapping[s
     """
     data = (
         f"{len(raw.cases)} studies of {raw.folder.name}, channels {', '.join(raw.channels)}. {folds}",
+        *([_steps(recipe)] if recipe.preprocessing else []),
         *(_course(name, it) for name, it in trained.items()),
         *([f"It started from the model {recipe.start}."] if recipe.start else []),
         f"The recipe's SHA-256 is {recipe.sha256}; metseg {__version__}, nnU-Net {recipe.network}, seed {recipe.seed}.",
     )
-    measured = {name: _scores(it) for name, it in trained.items()} if recipe.folds != "all" else {}
+    held_out = recipe.folds != "all" and recipe.validation
+    measured = {name: _scores(it) for name, it in trained.items()} if held_out else {}
     limits = ["No data but those of its own data set were held against it."]
     if recipe.folds == "all":
         limits.append("It learned from all studies, so that none was left to measure it by.")
@@ -46,6 +48,11 @@ def make_card(recipe: NnunetRecipe, raw: RawData, folds: str, trained: Mapping[s
             f"\nThe recipe:\n\n```json\n{recipe.model_dump_json(indent=2, exclude={'data', 'out'})}\n```",
         ]),
     )  # fmt: skip
+
+
+def _steps(recipe: NnunetRecipe) -> str:
+    names = ", ".join(step.name for step in recipe.preprocessing)
+    return f"Before nnU-Net saw them, images were put through metseg's steps {names}, as they are in use."
 
 
 def _course(name: str, it: Mapping[str, Any]) -> str:

@@ -273,16 +273,23 @@ def train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]
         _load(trainer.network, Path(job["weights"]))
     if known != there[0]:
         trainer.run_training()
-    say(PROGRESS, done=1.0, total=1.0, what=f"{job['doing']}: validating")
-    trainer.perform_actual_validation(False)
-    summary = json.loads((out / "validation" / "summary.json").read_text(encoding="utf-8"))
-    dice = {label: _number(scores["Dice"]) for label, scores in summary["mean"].items()}
     return {
         "folder": str(out), "epochs": len(trainer.rows()), "stopped": trainer.spent(),
-        "minutes": round(trainer.spent_s() / 60, 2), "studies": len(summary["metric_per_case"]),
-        "dice": dice, "foreground_dice": _number(summary["foreground_mean"]["Dice"]), "device": device.type,
+        "minutes": round(trainer.spent_s() / 60, 2), **_validated(trainer, say, job["doing"]), "device": device.type,
         "parameters": sum(weights.numel() for weights in trainer.network.parameters()),
     }  # fmt: skip
+
+
+def _validated(trainer: Trainer, say: Say, doing: str) -> dict[str, Any]:
+    """What nnU-Net's validation gives: of how many studies, and the Dice of each label."""
+    if not trainer.recipe.validation:
+        return {"studies": 0, "dice": {}, "foreground_dice": None}
+    say(PROGRESS, done=1.0, total=1.0, what=f"{doing}: validating")
+    trainer.perform_actual_validation(False)
+    summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
+    dice = {label: _number(scores["Dice"]) for label, scores in summary["mean"].items()}
+    foreground = _number(summary["foreground_mean"]["Dice"])
+    return {"studies": len(summary["metric_per_case"]), "dice": dice, "foreground_dice": foreground}
 
 
 def _device(recipe: NnunetRecipe) -> torch.device:

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from metseg.core.options import Options
 from metseg.engines.manifest import NAME_PATTERN, Sequence
+from metseg.preprocess.steps import BeforeNnunet
 
 Network = Literal["nnunet", "resenc-m", "resenc-l", "unet++", "attention-unet"]
 Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]
@@ -31,6 +32,7 @@ class NnunetRecipe(Options):
         epochs: of each network.
         iterations: training steps an epoch.
         validation_iterations: patches, in batches, that the pseudo Dice of an epoch is made of.
+        validation: whether nnU-Net measures each network afterwards, on studies of its fold, which can take long.
         minutes: longest training of each network, over all its runs; the learning rate falls by what is spent first.
         patience: epochs without a better mean of pseudo Dice after which a training ends; None: it goes on.
         save_every: epochs between checkpoints, which is what a kill can cost.
@@ -39,6 +41,7 @@ class NnunetRecipe(Options):
         gpu_memory_gb: that the planner aims at; None: the planner's own.
         mirror_axes: of the patch, in training and in use; None: all, as nnU-Net does; empty: none.
         seed: of weights, order and augmentation. Runs are equal where ``workers`` is 0 and the device the CPU.
+        preprocessing: steps that images are put through before nnU-Net sees them, in training and in use.
         start: a bundle that came of nnU-Net, whose plan and weights the training starts from.
         device: where it trains; ``"auto"``: CUDA if there is one.
         workers: processes that prepare data, and those that augment it; 0: one, and none.
@@ -58,6 +61,7 @@ class NnunetRecipe(Options):
     epochs: Annotated[int, Field(ge=1)] = 1000
     iterations: Annotated[int, Field(ge=1)] = 250
     validation_iterations: Annotated[int, Field(ge=1)] = 50
+    validation: bool = True
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     save_every: Annotated[int, Field(ge=1)] = 10
@@ -66,6 +70,7 @@ class NnunetRecipe(Options):
     gpu_memory_gb: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     mirror_axes: tuple[Literal[0, 1, 2], ...] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    preprocessing: tuple[BeforeNnunet, ...] = ()
     start: str | None = None
     device: Device = "auto"
     workers: Annotated[int, Field(ge=0)] = 4
@@ -94,6 +99,8 @@ class NnunetRecipe(Options):
             problems.append(f"mirror_axes of {self.configuration} are some of {', '.join(map(str, range(axes)))}, once")
         if self.start and (self.patch or self.gpu_memory_gb):
             problems.append("patch and gpu_memory_gb come with the bundle that start names")
+        if self.configuration == "3d_cascade_fullres" and not self.validation:
+            problems.append("the second stage of a cascade learns from what validation writes")
         if problems:
             raise ValueError("; ".join(problems))
         return self

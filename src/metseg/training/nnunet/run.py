@@ -26,6 +26,7 @@ from metseg.training.nnunet.dataset import RawData, check_voxels, folds_of, read
 from metseg.training.nnunet.messages import EPOCH
 from metseg.training.nnunet.plan_edits import PLANNERS
 from metseg.training.nnunet.process import child_environment, require_nnunet, run_child
+from metseg.training.nnunet.processed import check_steps, write_processed
 from metseg.training.nnunet.recipe import Configuration, NnunetRecipe
 
 KEPT: Final = "recipe.json"
@@ -41,11 +42,13 @@ class Trained:
         bundle: the model.
         steps: ``"done"`` now or ``"kept"`` from before, by name.
         networks: what each training gave, by ``CONFIGURATION, fold N``.
+        processed: how many ``images`` were put through the recipe's own steps, and the ``bytes`` of these copies.
     """
 
     bundle: Bundle
     steps: Mapping[str, str]
     networks: Mapping[str, Mapping[str, Any]]
+    processed: Mapping[str, int] = field(default_factory=dict)
 
 
 def train_model(recipe: NnunetRecipe, progress: Progress = no_progress) -> Trained:
@@ -61,6 +64,7 @@ def train_model(recipe: NnunetRecipe, progress: Progress = no_progress) -> Train
     require_nnunet()
     progress(0, 1, "looking at the data set")
     raw = read_raw(recipe.data)
+    check_steps(raw, recipe.preprocessing, recipe.sequences)
     folds, told = folds_of(raw, recipe)
     start = None if recipe.start is None else find_bundle(Path(recipe.start))
     make_output_folder(recipe.out)
@@ -74,6 +78,7 @@ def _run(run: "_Run", told: str, progress: Progress) -> Trained:
     recipe, raw = run.recipe, run.raw
     run.check()
     run.lay_out()
+    processed = run.process(part_of(progress, 0, 0.01))
     run.child("plan", "planning", {}, part_of(progress, 0.01, 0.02))
     for number, configuration in enumerate(recipe.prepared):
         share = (_PREPARED_AT - 0.02) / len(recipe.prepared)
@@ -87,7 +92,7 @@ def _run(run: "_Run", told: str, progress: Progress) -> Trained:
         part = part_of(progress, _PREPARED_AT + number * share, _PREPARED_AT + (number + 1) * share)
         trained[f"{stage}, fold {fold}"] = run.train(stage, fold, part)
     progress(1, 1, "making the bundle")
-    return Trained(run.bundle(told, trained), run.steps, trained)
+    return Trained(run.bundle(told, trained), run.steps, trained, processed)
 
 
 def _keep_recipe(recipe: NnunetRecipe, raw: RawData, start: Bundle | None) -> None:
@@ -163,18 +168,30 @@ class _Run:
             self.keep("check", {"studies": len(self.raw.cases)})
 
     def lay_out(self) -> None:
-        """nnU-Net's three folders: the raw one leads to the data set, the prepared one holds the folds."""
+        """nnU-Net's three folders: the prepared one holds the folds, the raw one leads to the data set as it is."""
         folders = [self.top / f"nnUNet_{kind}" for kind in ("raw", "preprocessed", "results")]
         try:
             for folder in (*folders, folders[1] / self.raw.name):
                 folder.mkdir(exist_ok=True)
             link = folders[0] / self.raw.name
-            if not link.is_symlink():
+            if not self.recipe.preprocessing and not link.is_symlink():
                 link.symlink_to(self.raw.folder, target_is_directory=True)
         except OSError as error:
             raise InputError(f"{shown_name(self.recipe.out)} cannot be written: {error.strerror}.") from error
         if self.recipe.folds != "all":
             write_text(folders[1] / self.raw.name / SPLITS, json.dumps(self.folds, indent=2) + "\n")
+
+    def process(self, progress: Progress) -> dict[str, Any]:
+        """Put images through the recipe's own steps, once."""
+        recipe = self.recipe
+        if not recipe.preprocessing:
+            return {}
+        if (known := self.known("processing")) is not None:
+            return known
+        target = self.top / "nnUNet_raw" / self.raw.name
+        result = write_processed(self.raw, recipe.preprocessing, target, workers=recipe.workers, progress=progress)
+        self.keep("processing", result)
+        return result
 
     def child(
         self, step: str, doing: str, job: Mapping[str, Any], progress: Progress, folder: Path | None = None
