@@ -28,11 +28,13 @@ class MeasuredPoint(OperatingPoint):
     Args:
         sensitivity: share of lesions found; None where not measured.
         fp_per_patient: false components a patient; None where not measured.
+        found_by_size: of each size of lesion (``"5–10 mm"``, longest diameter), how many were found, and of how many.
         measured_on: which data.
     """
 
     sensitivity: Annotated[float, Field(ge=0, le=1)] | None = None
     fp_per_patient: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    found_by_size: Mapping[str, tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]] = {}
     measured_on: str = ""
 
 
