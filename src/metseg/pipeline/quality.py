@@ -81,11 +81,11 @@ def _coverage(grid: Grid, brain: LabelMap | None) -> QualityFlag:
 
 
 def _brain_at_edges(grid: Grid, brain: LabelMap) -> Iterator[tuple[str, float]]:
-    """Area of brain, in mm², in a plane about 2 mm inside each face of the image."""
+    """Area of brain, in mm², in the slice whose middle lies nearest to 2 mm inside each face of the image."""
     for axis, (spacing, size) in enumerate(zip(grid.spacing_mm, grid.shape)):
         world = grid.axis_order.index(axis)
         rising = int(grid.direction[world, axis] > 0)
-        inside = min(max(0, int(np.ceil(_EDGE_MM / spacing - 0.5))), (size - 1) // 2)
+        inside = min(max(0, round(_EDGE_MM / spacing - 0.5)), (size - 1) // 2)
         for last, index in ((0, inside), (1, size - 1 - inside)):
             yield _ENDS[world][last if rising else 1 - last], _area_in_slice(grid, axis, index, brain)
 

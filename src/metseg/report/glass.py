@@ -28,7 +28,7 @@ _ACROSS: Final[dict[Plane, tuple[int, int]]] = {"axial": (0, 1), "coronal": (0, 
 _LETTERS: Final = (("R", "L"), ("A", "P"), ("S", "I"))
 _SEEN: Final[dict[Plane, str]] = {"axial": "from below", "coronal": "from the front", "sagittal": "from the left"}
 
-Points = Float[np.ndarray, "point 3"]
+Points = Float[np.ndarray, "_ 3"]
 
 
 def draw_glass(result: CaseResult) -> tuple[Image.Image, bool]:
@@ -90,8 +90,9 @@ def _projection(
         _tint(panel, _flat(held, high, (x, y)), lesion_colour(one.id), scale)
     if len(lesions) <= _MOST_NUMBERED:
         for one, held in lesions:
-            at = _flat(held, high, (x, y)).mean(axis=0) * scale
-            _write(panel, (float(at[0]), float(at[1])), str(one.id), 13, anchor="mm")
+            flat = _flat(held, high, (x, y)) * scale
+            right, middle = float(flat[:, 0].max()), float(flat[:, 1].mean())
+            _write(panel, (right + 4, middle), str(one.id), 12, anchor="lm")
     foot = round((high[y] - low[y]) * scale)
     _letters(panel, plane, foot)
     return panel
@@ -125,7 +126,8 @@ def _tint(panel: Image.Image, flat: NDArray[np.float64], colour: Colour, scale: 
     """Lay a lesion over the panel, as a smooth shape; only its surroundings are touched."""
     corner = np.floor(flat.min(axis=0)) - 2
     size_mm = np.ceil(flat.max(axis=0)) + 2 - corner
-    held = (_counted(flat - corner, (size_mm[0], size_mm[1]), _LESION_CELL_MM) > 0).astype(np.float64)
+    held = (_counted(flat - corner, (size_mm[0], size_mm[1]), _LESION_CELL_MM) > 0).astype(np.float32)
+    held = gaussian_filter(held, 0.6)  # the edges of voxels are no edges of lesions
     first = np.floor(corner * scale).astype(int)
     size = np.ceil((corner + size_mm) * scale).astype(int) - first
     shift = (first / scale - corner) / _LESION_CELL_MM
@@ -133,7 +135,7 @@ def _tint(panel: Image.Image, flat: NDArray[np.float64], colour: Colour, scale: 
     padded = np.pad(held, 2)
     image = Image.fromarray(padded.astype(np.float32))
     soft = image.resize((int(size[0]), int(size[1])), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
-    mask = Image.fromarray((np.clip(2 * np.asarray(soft) - 0.3, 0, 1) * 235).astype(np.uint8))
+    mask = Image.fromarray((np.clip(4 * np.asarray(soft) - 1, 0, 1) * 235).astype(np.uint8))
     panel.paste(colour, (int(first[0]), int(first[1])), mask)
 
 

@@ -57,7 +57,7 @@ def measured_performance(model: Mapping[str, Any]) -> Measured | None:
     if facts.get("sensitivity") is not None:
         parts.append(f"{100 * float(facts['sensitivity']):.0f} % of the metastases found")
     if facts.get("fp_per_patient") is not None:
-        parts.append(f"{float(facts['fp_per_patient']):.2g} false findings a patient")
+        parts.append(f"{float(facts['fp_per_patient']):.3g} false findings a patient")
     if not parts:
         return None
     sentence = f"Measured at this operating point: {', '.join(parts)} (on {facts.get('measured_on')})."
