@@ -8,7 +8,6 @@ import zipfile
 import zlib
 from base64 import b64decode
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -21,6 +20,7 @@ from end_to_end.cases import LESIONS, QUICK, SHAPE, SPACING, hashes, manifest_of
 from metseg.config.options import DEFAULT_FORMATS, SegmentOptions
 from metseg.io.discover import find_sources
 from metseg.pipeline.batch import run_batch
+from results import why_no_pdf
 
 CANARY = "Zyxwvut^Qponmlk"
 
@@ -97,7 +97,7 @@ def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, p
     folder = dicom_folder(tmp_path / "study one", phantom)
     (folder / "Zyxwvut_Qponmlk_19331122_Befund.pdf").write_bytes(b"%PDF")
     (folder / "Befund.Qponmlk").write_bytes(b"letter")
-    pdf = ("pdf",) if find_spec("weasyprint") else ()
+    pdf = ("pdf",) if not why_no_pdf() else ()
     outcome = run(folder, out, engine, SegmentOptions(engine="threshold", formats=(*DEFAULT_FORMATS, *pdf)))
     assert (outcome.case, outcome.state, outcome.lesions) == ("study one", "done", 2)
     assert manifest_of(outcome.folder)["options"]["identify"] is False
@@ -110,8 +110,8 @@ def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, p
     assert png_chunks(pictures) == {b"IHDR", b"PLTE", b"IDAT", b"IEND"}  # none that holds text
     page = (outcome.folder / "report.html").read_text(encoding="utf-8")
     assert "No patient identity on this report." in page
-    for lesion in table:  # InstanceNumber counts from 1
-        assert f"(image {lesion['slice_number'] + 1})" in page
+    for lesion in table:  # slices ascend along their normal, which points to the feet here; InstanceNumber to the head
+        assert f'{lesion["slice_number"]} <span class="dim">(image {SHAPE[2] - lesion["slice_number"]})' in page
 
 
 def test_identity_stands_in_the_report_alone_where_it_is_asked_for(tmp_path, out, engine, phantom):
@@ -135,6 +135,15 @@ def test_identity_stands_in_the_report_alone_where_it_is_asked_for(tmp_path, out
     assert "Zyxwvut, Qponmlk" in (zipped.folder / "report.html").read_text(encoding="utf-8")
     assert run(folder, out, engine, SegmentOptions(engine="threshold")).state == "done"
     assert "Zyxwvut" not in (outcome.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_pdf_that_cannot_be_drawn_is_refused_before_the_network_runs(scan, out, engine, monkeypatch):
+    monkeypatch.setattr("metseg.report.pdf.importlib.util.find_spec", lambda _: None)
+    (outcome,) = run_batch(find_sources([scan]), out, lambda *_: engine, SegmentOptions(formats="nifti,pdf"))
+    assert (outcome.state, outcome.exit_code) == ("failed", 3)
+    assert outcome.message == "A report as PDF needs WeasyPrint, which is not installed."
+    assert "metseg[pdf]" in outcome.hint
+    assert not out.exists()
 
 
 def test_identity_of_a_scan_that_names_nobody(scan, out, engine):

@@ -77,7 +77,7 @@ def test_a_brain_that_is_cut_is_told_with_where(centre, where):
     depth = {"right": 30.75, "left": 29.25, "front": 18.75, "back": 16.25, "top": 21.5, "bottom": 18.5}[where]
     depth += 1.5 if where in {"top", "bottom"} else 1.25  # the middle of the outermost slice
     across = np.pi * (70**2 - (70 - depth) ** 2) / 100  # cm²
-    assert float(finding.split("(")[1].split(" ")[0]) == pytest.approx(across, rel=0.03)
+    assert float(finding.split("(")[1].split(" ")[0]) == pytest.approx(across, rel=0.05)
 
 
 def test_coverage_is_not_known_without_a_brain_and_doubtful_with_an_empty_one():
