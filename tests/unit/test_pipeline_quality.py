@@ -52,6 +52,9 @@ def test_thick_slices_are_a_caution_from_three_millimetres_on():
     assert told(study_of())["Slices"] == ("good", "Slices are 3.0 mm apart.")
     level, finding = told(study_of(Grid((40, 40, 30), np.diag([4.0, 4.0, 5.0, 1.0]))))["Slices"]
     assert (level, finding[:31]) == ("caution", "The slices are 5.0 mm apart: le")
+    thick = "The slices are 5.0 mm thick, though 3.0 mm apart: small lesions are blurred."
+    assert told(study_of(SliceThickness="5"))["Slices"] == ("caution", thick)
+    assert told(study_of(SliceThickness="3"))["Slices"][0] == "good"
 
 
 def test_the_modality_is_the_headers_or_doubted_where_it_was_forced():

@@ -205,6 +205,7 @@ def test_forty_lesions_have_forty_rows_and_twenty_pictures():
     page = Page(render_report(make_result(GRID, boxes)))
     assert [row[0] for row in page.lesion_rows()] == [str(n) for n in range(1, 41)]
     assert len(page.all("img")) == 22
+    assert page.words.index("Where they are") < page.words.index("Largest first.")
     assert "20 smaller lesions are in the table but not pictured here." in page.words
 
 
@@ -260,6 +261,11 @@ def test_what_was_measured_of_the_model_stands_beside_the_impression_and_among_t
     )
     assert page.words.count(sentence) == 2
     assert ["Metastases found", "0 of 7 (0 %)", "15 of 21 (71 %)"] in page.cells
+
+
+def test_few_lesions_have_their_table_first(three):
+    words = Page(three).words
+    assert words.index("Largest first.") < words.index("Where they are")
 
 
 def test_sizes_are_counted_in_their_bins():

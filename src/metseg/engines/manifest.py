@@ -37,6 +37,14 @@ class MeasuredPoint(OperatingPoint):
     found_by_size: Mapping[str, tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]] = {}
     measured_on: str = ""
 
+    @field_validator("found_by_size")
+    @classmethod
+    def _no_more_found_than_there_were(cls, sizes: Mapping[str, tuple[int, int]]) -> Mapping[str, tuple[int, int]]:
+        for label, (found, of) in sizes.items():
+            if found > of:
+                raise ValueError(f"of {of} lesions of {label}, {found} cannot have been found")
+        return sizes
+
 
 class Architecture(Options):
     """A network by its registered name, and the arguments that rebuild it."""

@@ -13,7 +13,7 @@ from metseg.pipeline.intensity import IntensityFacts, foreground_volume_mm3, mea
 NO_CONTRAST: Final = "The header names no contrast agent; the model needs a contrast-enhanced image."
 OVERRIDDEN: Final = "Segmented although the check of the modality refused it: "
 _FORCE_HINT: Final = "If you are sure, go on with --force-modality; the report will say so."
-_THICK_MM: Final = 3.0
+THICK_MM: Final = 3.0
 _VERY_THICK_MM: Final = 6.5
 _SMALL_FIELD_MM: Final = 80.0
 # Ten times the 15 mL up to which radiosurgery alone was tried (JLGK0901, Yamamoto et al., Lancet Oncol 2014).
@@ -126,7 +126,7 @@ def slice_doubt(grid: Grid) -> str:
             f"The slices are {slice_mm:.1f} mm apart, more than the model was tried on: small lesions are missed, and "
             "vessels cut across look like lesions."
         )
-    if slice_mm > _THICK_MM:
+    if slice_mm > THICK_MM:
         return f"The slices are {slice_mm:.1f} mm apart: lesions smaller than that may be missed, and sizes are coarse."
     return ""
 

@@ -10,7 +10,7 @@ from metseg.core.result import QualityFlag
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap
 from metseg.engines.base import ModelCard
-from metseg.pipeline.guard import NO_CONTRAST, OVERRIDDEN, slice_doubt
+from metseg.pipeline.guard import NO_CONTRAST, OVERRIDDEN, THICK_MM, slice_doubt
 
 # A brain that ends just inside the image has so much of it within the last two millimetres: a cap of that height of a
 # ball of 85 mm has 11 cm².
@@ -49,10 +49,14 @@ def _modality(study: Study, card: ModelCard, warnings: Sequence[str]) -> Quality
 
 
 def _slices(study: Study) -> QualityFlag:
-    doubt = slice_doubt(study.grid)
-    if doubt:
+    apart_mm = max(study.grid.spacing_mm)
+    if doubt := slice_doubt(study.grid):
         return QualityFlag("Slices", "caution", doubt)
-    return QualityFlag("Slices", "good", f"Slices are {max(study.grid.spacing_mm):.1f} mm apart.")
+    thick_mm = float(study.source.headers.get("SliceThickness", "0"))  # the reader lets numbers through only
+    if thick_mm > THICK_MM:
+        finding = f"The slices are {thick_mm:.1f} mm thick, though {apart_mm:.1f} mm apart: small lesions are blurred."
+        return QualityFlag("Slices", "caution", finding)
+    return QualityFlag("Slices", "good", f"Slices are {apart_mm:.1f} mm apart.")
 
 
 def _contrast(study: Study) -> QualityFlag:

@@ -16,6 +16,7 @@ from metseg.report.sizes import measured_performance, size_bins
 
 Mode = Literal["screen", "print"]
 _MODES: Final = ("screen", "print")
+_MANY: Final = 15  # more lesions than this push what comes after their table off the first page
 _SEQUENCE_NAMES: Final = {
     "t1c": "T1 after contrast",
     "t1n": "T1 without contrast",
@@ -68,6 +69,7 @@ def render_report(
         warnings=[warning for warning in result.provenance.warnings if warning not in told],
         notes=result.study.source.notes,
         rows=rows,
+        many=_MANY,
         unmatched=unmatched_rows(result, pictures.middle_mm),
         unpictured=sum(row.picture is None for row in rows),
         total=_total(result),
