@@ -218,8 +218,9 @@ def main() -> None:
             "threshold": threshold, "min_confidence": least, "dice_all": whole, "dice_found": found,
             **described(summary),
         }  # fmt: skip
+        by_size = ", ".join(f'"{one.label} mm" = [{one.found}, {one.lesions}]' for one in summary.by_diameter)
         print(f"\n[operating_points.{name}]\nthreshold = {threshold}\nmin_confidence = {least}\n"
-              f"sensitivity = {sensitivity}\nfp_per_patient = {false}")  # fmt: skip
+              f"sensitivity = {sensitivity}\nfp_per_patient = {false}\nfound_by_size = {{ {by_size} }}")  # fmt: skip
     if given.json:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if given.markdown and results["points"]:

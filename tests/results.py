@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from metseg.core.errors import MissingExtraError
 from metseg.core.grid import Grid
 from metseg.core.lesion import Lesion, LesionTable
 from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Source, Study
 from metseg.core.volume import LabelMap, Volume
+from metseg.report.pdf import weasyprint
 
 PROVENANCE = Provenance(
     engine="threshold",
@@ -25,6 +27,15 @@ PROVENANCE = Provenance(
     timings_s={"read": 0.25, "predict": 12.0},
 )
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+def why_no_pdf() -> str:
+    """Why no PDF can be drawn here; empty where one can."""
+    try:
+        weasyprint()
+    except MissingExtraError as error:
+        return str(error)
+    return ""
 
 
 def head(grid: Grid, level: float = 100.0) -> np.ndarray:

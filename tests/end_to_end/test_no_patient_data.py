@@ -1,7 +1,13 @@
 """What a file says of the patient reaches no output."""
 
+import gzip
 import json
+import re
+import struct
 import zipfile
+import zlib
+from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -11,9 +17,10 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from end_to_end.cases import LESIONS, QUICK, SHAPE, SPACING, hashes, manifest_of, run
-from metseg.config.options import SegmentOptions
+from metseg.config.options import DEFAULT_FORMATS, SegmentOptions
 from metseg.io.discover import find_sources
 from metseg.pipeline.batch import run_batch
+from results import why_no_pdf
 
 CANARY = "Zyxwvut^Qponmlk"
 
@@ -48,16 +55,41 @@ def dicom_folder(folder: Path, phantom, storage=MRImageStorage, modality="MR") -
     return folder
 
 
+def opened(path: Path) -> bytes:
+    """A file's bytes, and those of its compressed parts: of gzip, of the streams of a PDF, of the chunks of a PNG."""
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(content)
+    if path.suffix == ".pdf":
+        for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL):
+            with suppress(zlib.error):
+                content += zlib.decompress(stream)
+    if path.suffix == ".html":
+        for uri in re.findall(rb"data:image/png;base64,([\w+/=]+)", content):
+            content += b64decode(uri)
+    return content
+
+
+def png_chunks(content: bytes) -> set[bytes]:
+    """Names of the chunks of every PNG in these bytes."""
+    names = set()
+    for start in (found.start() + 8 for found in re.finditer(rb"\x89PNG\r\n\x1a\n", content)):
+        place, name = start, b""
+        while name != b"IEND":
+            (length,), name = struct.unpack(">I", content[place : place + 4]), content[place + 4 : place + 8]
+            names.add(name)
+            place += length + 12
+    return names
+
+
 def forbidden(out: Path) -> list[str]:
     """Outputs that hold the patient's name or dates, in the clear or compressed."""
-    import gzip
-
     found = []
     for path in out.rglob("*"):
-        content = path.read_bytes() if path.is_file() else b""
-        content = gzip.decompress(content) if path.name.endswith(".gz") else content
-        text = (content + str(path.name).encode()).lower()
-        found += [path.name for word in (b"zyxwvut", b"qponmlk", b"19331122", b"19871213") if word in text]
+        text = ((opened(path) if path.is_file() else b"") + str(path.name).encode()).lower()
+        words = (b"zyxwvut", b"qponmlk", b"19331122", b"19871213", b"1933-11-22", b"1987-12-13")
+        # A PDF may write text as UTF-16.
+        found += [path.name for word in words if word in text or word.decode().encode("utf-16-be") in text]
     return found
 
 
@@ -65,13 +97,58 @@ def test_no_output_holds_what_dicom_says_of_the_patient(tmp_path, out, engine, p
     folder = dicom_folder(tmp_path / "study one", phantom)
     (folder / "Zyxwvut_Qponmlk_19331122_Befund.pdf").write_bytes(b"%PDF")
     (folder / "Befund.Qponmlk").write_bytes(b"letter")
-    outcome = run(folder, out, engine, SegmentOptions(engine="threshold"))
+    pdf = ("pdf",) if not why_no_pdf() else ()
+    outcome = run(folder, out, engine, SegmentOptions(engine="threshold", formats=(*DEFAULT_FORMATS, *pdf)))
     assert (outcome.case, outcome.state, outcome.lesions) == ("study one", "done", 2)
+    assert manifest_of(outcome.folder)["options"]["identify"] is False
     assert "Ignored 2 files that are no image (.pdf, others)." in manifest_of(outcome.folder)["notes"]
     table = json.loads((outcome.folder / "lesions.json").read_text())["lesions"]
     assert table[0]["centre_mm"] == pytest.approx(LESIONS[0].centre_mm, abs=1.5)
     assert forbidden(out) == []
     assert manifest_of(outcome.folder)["input"]["files"] == []
+    pictures = opened(outcome.folder / "report.html") + opened(outcome.folder / "preview.png")
+    assert png_chunks(pictures) == {b"IHDR", b"PLTE", b"IDAT", b"IEND"}  # none that holds text
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert "No patient identity on this report." in page
+    for lesion in table:  # slices ascend along their normal, which points to the feet here; InstanceNumber to the head
+        assert f'{lesion["slice_number"]} <span class="dim">(image {SHAPE[2] - lesion["slice_number"]})' in page
+
+
+def test_identity_stands_in_the_report_alone_where_it_is_asked_for(tmp_path, out, engine, phantom):
+    folder = dicom_folder(tmp_path / "study one", phantom)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "<script>alert(1)</script>"
+        dataset.save_as(path)
+    options = SegmentOptions(engine="threshold", identify=True)
+    outcome = run(folder, out, engine, options)
+    assert forbidden(out) == ["report.html"] * 4  # name, first name, both dates
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert "Zyxwvut, Qponmlk" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script" not in page
+    assert all(date in page for date in ("1933-11-22", "1987-12-13"))
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"DICOM/{path.name}")
+    zipped = run(tmp_path / "zipped.zip", out, engine, options)
+    assert "Zyxwvut, Qponmlk" in (zipped.folder / "report.html").read_text(encoding="utf-8")
+    assert run(folder, out, engine, SegmentOptions(engine="threshold")).state == "done"
+    assert "Zyxwvut" not in (outcome.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_pdf_that_cannot_be_drawn_is_refused_before_the_network_runs(scan, out, engine, monkeypatch):
+    monkeypatch.setattr("metseg.report.pdf.importlib.util.find_spec", lambda _: None)
+    (outcome,) = run_batch(find_sources([scan]), out, lambda *_: engine, SegmentOptions(formats="nifti,pdf"))
+    assert (outcome.state, outcome.exit_code) == ("failed", 3)
+    assert outcome.message == "A report as PDF needs WeasyPrint, which is not installed."
+    assert "metseg[pdf]" in outcome.hint
+    assert not out.exists()
+
+
+def test_identity_of_a_scan_that_names_nobody(scan, out, engine):
+    outcome = run(scan, out, engine, SegmentOptions(engine="threshold", formats="html", identify=True))
+    assert "the input names no patient" in (outcome.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_zip_of_dicom_gives_the_same_lesions(tmp_path, out, engine, phantom):

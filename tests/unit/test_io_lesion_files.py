@@ -13,7 +13,7 @@ from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 BIG = Lesion(
     id=1, volume_mm3=1234.56789, diameter_mm=14.25, perpendicular_mm=9.5, diameter_3d_mm=15.0,
     centre_mm=(-12.5, 30.0, -0.00001), centre_ijk=(10.5, 20.0, 7.25), slice_number=7,
-    bbox_ijk=((8, 15, 5), (14, 26, 10)), confidence=0.91,
+    bbox_ijk=((8, 15, 5), (14, 26, 10)), confidence=0.91, side="left",
 )  # fmt: skip
 SMALL = Lesion(2, 8.0, 2.8284271, 2.0, 3.4641016, (1.0, 2.0, 3.0), (3.5, 4.5, 5.5), 5, ((3, 4, 5), (5, 6, 7)))
 TABLE = LesionTable((BIG, SMALL))
@@ -28,7 +28,7 @@ def test_json_holds_every_measure(tmp_path):
     assert content["lesions"][0] == {
         "id": 1, "volume_mm3": 1234.5679, "volume_ml": 1.2345679, "diameter_mm": 14.25, "perpendicular_mm": 9.5,
         "diameter_3d_mm": 15.0, "centre_mm": [-12.5, 30.0, 0.0], "centre_ijk": [10.5, 20.0, 7.25], "slice_number": 7,
-        "bbox_ijk": [[8, 15, 5], [14, 26, 10]], "confidence": 0.91,
+        "bbox_ijk": [[8, 15, 5], [14, 26, 10]], "confidence": 0.91, "side": "left",
     }  # fmt: skip
     assert content["lesions"][1]["confidence"] is None
     assert set(content["units"]) == set(content["lesions"][0]) - {"id"}
@@ -67,6 +67,7 @@ def test_csv_holds_the_same_as_numbers(tmp_path):
         "volume_ml": "1.2345679", "centre_z_mm": "0.0", "centre_k": "7.25", "slice_number": "7", "bbox_stop_j": "26",
     }  # fmt: skip
     assert (rows[0]["confidence"], rows[1]["confidence"]) == ("0.91", "")
+    assert [row.pop("side") for row in rows] == ["left", ""]
     assert all(float(value) is not None for row in rows for value in row.values() if value)
 
 

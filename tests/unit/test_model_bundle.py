@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ from metseg.core.errors import ModelError
 from metseg.engines import catalogue
 from metseg.engines.bundle import read_bundle, read_manifest, sha256_of
 from metseg.engines.catalogue import find_bundle, list_bundles
-from metseg.engines.manifest import BrainMask, BundleManifest
+from metseg.engines.manifest import BrainMask, BundleManifest, MeasuredPoint
 from metseg.preprocess.resample import Resample
 from tiny_bundle import MANIFEST, write_tiny_bundle
 
@@ -83,6 +84,7 @@ def test_a_file_the_manifest_does_not_name_is_never_opened(folder):
         ({"outputs": ["lesion"], "brain_mask": True}, "brain_mask"),
         ({"preprocessing": [{"name": "sharpen"}]}, r"at preprocessing\.0"),
         ({"operating_points": {"balanced": {"threshold": 1.5}}}, r"operating_points\.balanced\.threshold"),
+        ({"operating_points": {"balanced": {"threshold": 0.5, "found_by_size": {"<3 mm": [3, 2]}}}}, "of 2 lesions"),
         ({"default_operating_point": "best"}, "'best' is not in"),
         ({"tiling": {"size": [64, 64, 64], "margin": 32}}, "all margin"),
         ({"files": {"../model.onnx": "0" * 64}}, "no plain path"),
@@ -132,3 +134,15 @@ def test_every_bundle_that_ships_is_whole_and_light():
     assert all(size <= 16 * 2**20 for size in sizes)
     assert sum(sizes) <= 40 * 2**20
     assert all(bundle.folder.name == bundle.name for bundle in bundles)
+
+
+def test_a_card_and_its_readme_say_the_same_of_what_was_found_by_size():
+    for bundle in list_bundles():
+        readme = (bundle.folder / "README.md").read_text(encoding="utf-8")
+        for name, point in bundle.manifest.operating_points.items():
+            assert isinstance(point, MeasuredPoint)
+            row = next(line for line in readme.splitlines() if line.startswith(f"| `{name}` |"))
+            told = [(int(found), int(of)) for found, of in re.findall(r"(\d+) of (\d+):", row)]
+            assert list(point.found_by_size.values()) == told
+            found, of = (sum(column) for column in zip(*told))
+            assert point.sensitivity == pytest.approx(found / of, abs=5e-5)

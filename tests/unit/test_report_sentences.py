@@ -7,7 +7,8 @@ import pytest
 
 from metseg.core.grid import Grid
 from metseg.core.lesion import KnownLesion, Lesion, LesionTable
-from metseg.core.volume import LabelMap
+from metseg.core.study import Source, Study
+from metseg.core.volume import LabelMap, Volume
 from metseg.report import sentences
 from results import make_result
 
@@ -40,18 +41,22 @@ def test_cubic_millimetres(volume_mm3, words):
     assert sentences.cubic_millimetres(volume_mm3) == words
 
 
+def placed(centre_mm=(-23.1, -41.0, 12.4)) -> KnownLesion:
+    return KnownLesion(1, 905.0, centre_mm, 1.0, 1)
+
+
 def test_place_is_told_from_the_middle_of_the_head():
-    assert sentences.place(lesion(), (0, 0, 0)) == "23 mm left, 41 mm posterior, 12 mm superior"
+    assert sentences.place(placed(), (0, 0, 0)) == "23 mm left, 41 mm posterior, 12 mm superior"
     # The same lesion, where the scan's origin lies far to the left of the head.
-    assert sentences.place(lesion(centre_mm=(91.7, 306, 77.5)), (119.5, 349, 80)) == (
+    assert sentences.place(placed((91.7, 306, 77.5)), (119.5, 349, 80)) == (
         "28 mm left, 43 mm posterior, 2 mm inferior"
     )
-    assert sentences.place(lesion(centre_mm=(40, 30, -8.0)), (0, 0, 0)) == "40 mm right, 30 mm anterior, 8 mm inferior"
+    assert sentences.place(placed((40, 30, -8.0)), (0, 0, 0)) == "40 mm right, 30 mm anterior, 8 mm inferior"
 
 
 def test_no_side_is_claimed_near_the_midline():
-    assert sentences.place(lesion(centre_mm=(9.4, -20, 0.3)), (0, 0, 0)) == "near the midline, 20 mm posterior"
-    assert sentences.place(lesion(centre_mm=(-9.9, 0, 0)), (0, 0, 0)) == "near the midline"
+    assert sentences.place(placed((9.4, -20, 0.3)), (0, 0, 0)) == "near the midline, 20 mm posterior"
+    assert sentences.place(placed((-9.9, 0, 0)), (0, 0, 0)) == "near the midline"
 
 
 def test_coordinates_and_confidence():
@@ -114,3 +119,23 @@ def test_known_lesions_are_counted_and_those_without_a_match_named(lesions, told
 )  # fmt: skip
 def test_the_status_of_a_known_lesion_is_neutral(share, found, told):
     assert sentences.known_status(known(1, share, found=found)) == told
+
+
+@pytest.mark.parametrize(("side", "told"), [("left", "left"), ("midline", "midline"), (None, "not determined")])
+def test_a_side_is_told_or_not_determined(side, told):
+    assert sentences.side(lesion(side=side)) == told
+
+
+def test_a_slice_is_named_as_the_series_names_it():
+    upright, sagittal = Grid.isotropic((6, 7, 5)), Grid((5, 6, 7), np.array(
+        [[0, 0, 1.0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]))  # fmt: skip
+    for names, grid, told in (
+        (("9", "8", "7", "6", ""), upright, "image 6"),
+        (("frame 1", "frame 2", "frame 3", "frame 4", "frame 5"), upright, "frame 4"),
+        (("1", "2", "3", "", "5"), upright, ""),
+        (("1",) * 7, sagittal, ""),  # the series' slices are not axial
+        ((), upright, ""),
+    ):
+        source = Source(slice_names=names)
+        study = Study("c", {"t1c": Volume(np.zeros(grid.shape, dtype=np.float32), grid)}, source)
+        assert sentences.slice_name(lesion(slice_number=3), study) == told

@@ -31,7 +31,7 @@ MinVolumeOption = Annotated[
 FormatsOption = Annotated[
     str | None,
     typer.Option(
-        "--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability,uncertainty)."
+        "--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and pdf,probability,uncertainty)."
     ),
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
@@ -40,6 +40,10 @@ UncertaintyOption = Annotated[
 ]
 ForceModalityOption = Annotated[
     bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
+]
+IdentifyOption = Annotated[
+    bool,
+    typer.Option("--identify", help="Write the patient's name, id and dates of the DICOM headers into the report."),
 ]
 PriorOption = Annotated[
     Path | None,

@@ -51,6 +51,7 @@ def segment_command(
     probability: shared.ProbabilityOption = False,
     uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
+    identify: shared.IdentifyOption = False,
     prior: shared.PriorOption = None,
     config: shared.ConfigOption = None,
     as_json: shared.JsonOption = False,
@@ -77,6 +78,7 @@ def segment_command(
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
         cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out, prior)
+        flags["identify"] = identify or None
         prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
         outcomes = run(prepared, cases, out, force=force, show_progress=not quiet)
         code = show([*failures, *outcomes], prepared, out, as_json=as_json, quiet=quiet, debug=debug)

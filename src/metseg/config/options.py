@@ -8,7 +8,7 @@ from metseg.core.options import Options
 from metseg.engines.base import Mode
 from metseg.engines.registry import DEFAULT_ENGINE
 
-Format = Literal["nifti", "json", "csv", "png", "html", "probability", "uncertainty"]
+Format = Literal["nifti", "json", "csv", "png", "html", "pdf", "probability", "uncertainty"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("nifti", "json", "csv", "png", "html")
 
@@ -26,8 +26,9 @@ class SegmentOptions(Options):
             model's default.
         min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
         formats: what is written: ``nifti`` the masks, ``json`` and ``csv`` the lesion table, ``png`` the preview,
-            ``html`` the report, ``probability`` the probability of lesion in image space, ``uncertainty`` its entropy
-            in bits. ``run.json`` is always written.
+            ``html`` the report, ``pdf`` the same as PDF/A, ``probability`` the probability of lesion in image space,
+            ``uncertainty`` its entropy in bits. ``run.json`` is always written.
+        identify: write the patient's name, id, date of birth and date of study, as DICOM headers say, into the report.
         force_modality: go on, with a warning, where the image does not look like what the model expects.
     """
 
@@ -39,6 +40,7 @@ class SegmentOptions(Options):
     operating_point: Annotated[str | float | None, Field(union_mode="left_to_right")] = None
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     formats: tuple[Format, ...] = DEFAULT_FORMATS
+    identify: bool = False
     force_modality: bool = False
 
     @field_validator("operating_point", mode="before")

@@ -12,6 +12,7 @@ from metseg.core.errors import MissingExtraError
 _PROBES: Final = {
     "torch": "torch",
     "train": "torch",
+    "pdf": "weasyprint",
     "service": "fastapi",
     "app": "streamlit",
     "scale": "ray",

@@ -8,6 +8,7 @@ from metseg.core.errors import InputError
 
 Point = tuple[float, float, float]
 KnownStatus = Literal["found", "not found", "outside"]
+Side = Literal["left", "right", "midline"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Lesion:
         bbox_ijk: first voxel, and one past the last, of the bounding box.
         confidence: in [0, 1], None where the engine gives no probabilities.
         known: whether it touches a lesion that is known from an earlier visit; None where none was given.
+        side: on which side of the brain's plane of symmetry its centre lies; ``"midline"`` where it is too near to
+            tell, None where it was not determined.
     """
 
     id: int
@@ -40,6 +43,7 @@ class Lesion:
     bbox_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
     confidence: float | None = None
     known: bool | None = None
+    side: Side | None = None
 
     @property
     def volume_ml(self) -> float:

@@ -2,12 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from metseg.core.errors import InputError
 from metseg.core.lesion import KnownLesion, LesionTable
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, Volume
+
+QualityLevel = Literal["good", "caution", "unknown"]
+
+
+@dataclass(frozen=True)
+class QualityFlag:
+    """One thing that was looked at to tell how far the result can be trusted.
+
+    Args:
+        name: what: ``"Slices"``, ``"Contrast agent"`` …
+        level: ``"unknown"`` where it could not be told.
+        finding: one sentence.
+    """
+
+    name: str
+    level: QualityLevel
+    finding: str
 
 
 @dataclass(frozen=True)
@@ -16,7 +33,8 @@ class Provenance:
 
     Args:
         engine: name of the engine.
-        model: name, version and SHA-256 of the bundle; the model's own limits.
+        model: name, version and SHA-256 of the bundle; the model's own limits; what was measured at the operating
+            point, where something was.
         versions: of metseg, Python and the libraries that matter.
         options: the resolved options, as plain data.
         timings_s: seconds per stage, in order.
@@ -44,6 +62,8 @@ class CaseResult:
         probability: lesion probability in image space, where it was asked for.
         known: the lesions known from an earlier visit and whether each was found again, largest first; empty where none
             were given.
+        brain: the brain as the model sees it, on the model's own grid; None for models that do not look for it.
+        quality: what was looked at in the study.
 
     Raises:
         InputError: a map that does not lie on the study's grid.
@@ -56,6 +76,8 @@ class CaseResult:
     provenance: Provenance = field(repr=False)
     probability: Volume | None = None
     known: tuple[KnownLesion, ...] = ()
+    brain: LabelMap | None = field(default=None, repr=False)
+    quality: tuple[QualityFlag, ...] = ()
 
     def __post_init__(self) -> None:
         for part in (self.segmentation, self.instances, self.probability):

@@ -30,6 +30,9 @@ class Source:
         notes: what the reader repaired, chose or doubted, a sentence each; they reach the report.
         headers: technical facts from the header, by DICOM keyword (``Modality``, ``ContrastBolusAgent`` as
             "present"/"absent", ``SliceThickness`` …); never identity.
+        slice_names: for DICOM, what each slice along the third voxel axis is called there: ``"12"`` (InstanceNumber) or
+            ``"frame 12"``; empty text for a slice without a number, and no names at all for other formats.
+        sides_known: whether the file leaves no doubt about which side is the patient's left.
     """
 
     paths: tuple[Path, ...] = ()
@@ -37,6 +40,21 @@ class Source:
     format: str = "memory"
     notes: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    slice_names: tuple[str, ...] = ()
+    sides_known: bool = True
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who was imaged and when, as a DICOM header writes it; empty where it does not say.
+
+    No study and no result holds it. It is read only where it is asked for, and goes into the report's head alone.
+    """
+
+    name: str = ""
+    patient_id: str = ""
+    birth_date: str = ""
+    study_date: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,12 +30,22 @@ class MeasuredPoint(OperatingPoint):
     Args:
         sensitivity: share of lesions found; None where not measured.
         fp_per_patient: false components a patient; None where not measured.
+        found_by_size: of each size of lesion (``"5–10 mm"``, longest diameter), how many were found, and of how many.
         measured_on: which data.
     """
 
     sensitivity: Annotated[float, Field(ge=0, le=1)] | None = None
     fp_per_patient: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    found_by_size: Mapping[str, tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]] = {}
     measured_on: str = ""
+
+    @field_validator("found_by_size")
+    @classmethod
+    def _no_more_found_than_there_were(cls, sizes: Mapping[str, tuple[int, int]]) -> Mapping[str, tuple[int, int]]:
+        for label, (found, of) in sizes.items():
+            if found > of:
+                raise ValueError(f"of {of} lesions of {label}, {found} cannot have been found")
+        return sizes
 
 
 class Architecture(Options):

@@ -49,6 +49,7 @@ class DicomImage:
             names do not matter.
         paths: those files, in the same order.
         described: the sequences that the description of an MR series leaves possible; empty: it says nothing.
+        slices: what each slice is called: its InstanceNumber, or its frame in a multi-frame file; see ``Source``.
     """
 
     volume: Volume
@@ -57,6 +58,7 @@ class DicomImage:
     sha256: str
     paths: tuple[Path, ...]
     described: frozenset[str] = frozenset()
+    slices: tuple[str, ...] = ()
 
 
 def read_dicom(
@@ -88,7 +90,8 @@ def read_dicom(
         notes = (*choice_notes, *passed_over, *slice_notes, *layout.notes)
         notes += (*reader.notes(), *_scale_notes(frames), *value_notes)
         described = sequences_in(description_of(chosen)) if chosen.modality == "MR" else frozenset()
-        return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used, described)
+        slices = tuple(map(_slice_name, frames))
+        return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used, described, slices)
 
 
 def modality_of_files(paths: Sequence[Path]) -> Literal["MR", "CT"]:
@@ -132,6 +135,14 @@ def _technical(frame: Frame, modality: str) -> dict[str, str]:
         if number is not None:
             facts[keyword] = f"{number:g}"
     return facts
+
+
+def _slice_name(frame: Frame) -> str:
+    """By which a viewer finds the slice; empty where the file has no number."""
+    if frame.index is not None:
+        return f"frame {frame.index + 1}"
+    number = number_of(frame.layers, "InstanceNumber")
+    return "" if number is None else f"{number:.0f}"
 
 
 def _scale_notes(frames: Sequence[Frame]) -> tuple[str, ...]:

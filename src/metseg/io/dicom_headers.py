@@ -33,7 +33,7 @@ _TAGS: Final = (
     "MRAcquisitionType", "VolumetricProperties", "ScanningSequence", "SequenceVariant", "EchoTime", "EchoNumbers",
     "EchoPulseSequence", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "KVP",
     "ConvolutionKernel", "TemporalPositionIdentifier", "DiffusionBValue", "TriggerTime", "AcquisitionNumber",
-    "AcquisitionTime", "ComplexImageComponent", "BurnedInAnnotation",
+    "AcquisitionTime", "ComplexImageComponent", "BurnedInAnnotation", "InstanceNumber",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
 

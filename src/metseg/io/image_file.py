@@ -8,6 +8,8 @@ from metseg.core.volume import Volume
 
 # A note that begins like this is a doubt about the result itself: the pipeline makes it a warning.
 WARNING: Final = "WARNING: "
+# Such a note that says this, in whatever case, means that no side can be told from the file.
+SIDES: Final = "left and right"
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,7 @@ class ImageFile:
         sha256: over the bytes of the file (of header and data file, in this order, where there are two).
         format: as in ``Source.format``.
         described: the sequences that its header's description leaves possible; empty: it says nothing.
+        slice_names: as in ``Source.slice_names``.
     """
 
     volume: Volume
@@ -29,3 +32,4 @@ class ImageFile:
     sha256: str = ""
     format: str = "nifti"
     described: frozenset[str] = frozenset()
+    slice_names: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ UNITS: Final = {
     "slice_number": "index from 0 of the slice of diameter_mm",
     "bbox_ijk": "voxel indices: first, and one past the last",
     "confidence": "0 to 1; null where the engine gives none",
+    "side": "of the brain: left, right, or midline (within 5 mm of it); null where it was not determined",
 }
 _UNITS_OF_KNOWN: Final = {
     "known": "of a lesion: whether it touches one known from an earlier visit",
@@ -29,7 +30,7 @@ _UNITS_OF_KNOWN: Final = {
 _COLUMNS: Final = (
     "id", "volume_mm3", "volume_ml", "diameter_mm", "perpendicular_mm", "diameter_3d_mm", "centre_x_mm", "centre_y_mm",
     "centre_z_mm", "centre_i", "centre_j", "centre_k", "slice_number", "confidence", "bbox_start_i", "bbox_start_j",
-    "bbox_start_k", "bbox_stop_i", "bbox_stop_j", "bbox_stop_k",
+    "bbox_start_k", "bbox_stop_i", "bbox_stop_j", "bbox_stop_k", "side",
 )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def write_lesions_json(
 
 
 def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False) -> None:
-    """Write a header line and one line a lesion; numbers only, so that no cell can act as a formula.
+    """Write a header line and one line a lesion; numbers and words of ours, so that no cell can act as a formula.
 
     Where a prior guided the result, the last column says whether the lesion is ``known``: 1 or 0.
 
@@ -75,7 +76,8 @@ def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False)
         scalars = [record[name] for name in _COLUMNS[:6]]
         confidence = "" if lesion.confidence is None else record["confidence"]
         place = [*record["centre_mm"], *record["centre_ijk"], record["slice_number"], confidence]
-        writer.writerow([*scalars, *place, *start, *stop, *([int(bool(lesion.known))] if guided else [])])
+        where = [*start, *stop, lesion.side or ""]
+        writer.writerow([*scalars, *place, *where, *([int(bool(lesion.known))] if guided else [])])
     write_text(path, text.getvalue())
 
 
@@ -112,6 +114,7 @@ def _record(lesion: Lesion) -> dict[str, Any]:
         "slice_number": int(lesion.slice_number),
         "bbox_ijk": [[int(n) for n in corner] for corner in lesion.bbox_ijk],
         "confidence": None if lesion.confidence is None else _rounded(lesion.confidence),
+        "side": lesion.side,
         **({} if lesion.known is None else {"known": lesion.known}),
     }
 

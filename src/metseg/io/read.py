@@ -6,11 +6,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 
 from metseg.core.errors import ConfigError, InputError
-from metseg.core.study import Modality, Source, Study
+from metseg.core.study import Identity, Modality, Source, Study
 from metseg.io.case_names import shown_name, stem
 from metseg.io.discover import FORMATS, CaseInput, find_sources
 from metseg.io.folder_walk import DETACHED_SUFFIXES, HEADER_SUFFIXES, is_dicom, is_hidden
-from metseg.io.image_file import WARNING, ImageFile
+from metseg.io.image_file import SIDES, WARNING, ImageFile
 from metseg.io.image_formats import read_image_file
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.prior import guided_by
@@ -101,6 +101,30 @@ def dicom_modality(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Mo
 
     with _dicom_files(case_input, limits) as files:
         return modality_of_files(files)
+
+
+def read_identity(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Identity:
+    """Who was imaged, as the case's DICOM headers say; empty for a case of other files.
+
+    Raises:
+        InputError: the files cannot be read again.
+    """
+    from metseg.io.identity import identity_of_files
+
+    for each in _dicom_parts(case_input):
+        with _dicom_files(each, limits) as files:
+            identity = identity_of_files(files)
+        if identity != Identity():
+            return identity
+    return Identity()
+
+
+def _dicom_parts(case_input: CaseInput) -> list[CaseInput]:
+    """The case itself, or those of its named sequences, that are made of DICOM files."""
+    if case_input.sequences is None:
+        return [case_input] if is_dicom_case(case_input) else []
+    parts = [part for path in case_input.sequences.values() for part in find_sources([path])]
+    return [part for part in parts if is_dicom_case(part)]
 
 
 def _read_named(
@@ -198,7 +222,7 @@ def _read_dicom_case(case_input: CaseInput, modality: Modality | None, limits: L
 
     with _dicom_files(case_input, limits) as files:
         image = read_dicom(files, modality=modality, limits=limits)
-    return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom", image.described)
+    return ImageFile(image.volume, image.headers, image.notes, image.sha256, "dicom", image.described, image.slices)
 
 
 def _source(case_input: CaseInput, images: Mapping[str, ImageFile], notes: tuple[str, ...]) -> Source:
@@ -207,10 +231,13 @@ def _source(case_input: CaseInput, images: Mapping[str, ImageFile], notes: tuple
     for image in reversed(read):  # where images differ, the first one's word stands
         headers |= image.headers
     hashes = [image.sha256 for image in read]
+    notes_read = [note for image in read for note in image.notes]
     return Source(
         paths=case_input.files,
         sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
         format=read[0].format,
-        notes=(*case_input.notes, *notes, *dict.fromkeys(note for image in read for note in image.notes)),
+        notes=(*case_input.notes, *notes, *dict.fromkeys(notes_read)),
         headers=headers,
+        slice_names=read[0].slice_names,
+        sides_known=not any(SIDES in note.casefold() for note in notes_read if note.startswith(WARNING)),
     )

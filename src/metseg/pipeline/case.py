@@ -13,7 +13,7 @@ from metseg.engines.base import Engine
 from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
-from metseg.io.read import first_image, read_study
+from metseg.io.read import first_image, read_identity, read_study
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import (
     MANIFEST,
@@ -26,7 +26,7 @@ from metseg.pipeline.manifest import (
 )
 from metseg.pipeline.models import EngineOf
 from metseg.pipeline.outcome import CaseOutcome, State
-from metseg.pipeline.outputs import file_names, write_outputs
+from metseg.pipeline.outputs import check_formats, file_names, write_outputs
 from metseg.pipeline.segment import Predicted, Prepared, check, conclude, operating_point, predict, prepare
 
 
@@ -141,6 +141,7 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     start = perf_counter()
     case_input, target, progress = task.case_input, task.target, task.progress
     check_name(case_input.case)
+    check_formats(task.options.formats)
     case_input.check()
     settle_result(target)
     progress(0.0, 1.0, "choosing the model")
@@ -198,7 +199,8 @@ def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
     start = perf_counter()
     progress(0.75, 1.0, "writing the result")
     formats = case.task.options.formats
-    warnings = write_outputs(result, folder, formats)
+    identity = read_identity(case.task.case_input) if case.task.options.identify else None
+    warnings = write_outputs(result, folder, formats, identity=identity)
     names = [folder / name for name in file_names(formats) if (folder / name).exists()]
     manifest = compose_manifest(result, case.task.case_input, mark=case.mark, outputs=names, warnings=warnings)
     stages = {"read": case.read_s, **result.provenance.timings_s, "write": perf_counter() - start}
@@ -209,7 +211,7 @@ def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
 
 def _outcome(state: State, folder: Path, manifest: dict[str, Any], seconds: float) -> CaseOutcome:
     written = {item["name"] for item in manifest["outputs"]}
-    first = next((name for name in ("report.html", "preview.png") if name in written), None)
+    first = next((name for name in ("report.html", "report.pdf", "preview.png") if name in written), None)
     return CaseOutcome(
         case=folder.name,
         state=state,

@@ -4,13 +4,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from metseg.core.errors import InputError
+from metseg.core.grid import Grid
 from metseg.core.study import Study
 from metseg.core.volume import ProbabilityMap, Volume
 from metseg.engines.base import ModelCard
 from metseg.pipeline.intensity import IntensityFacts, foreground_volume_mm3, measure_intensity
 
+NO_CONTRAST: Final = "The header names no contrast agent; the model needs a contrast-enhanced image."
+OVERRIDDEN: Final = "Segmented although the check of the modality refused it: "
 _FORCE_HINT: Final = "If you are sure, go on with --force-modality; the report will say so."
-_THICK_MM: Final = 3.0
+THICK_MM: Final = 3.0
 _VERY_THICK_MM: Final = 6.5
 _SMALL_FIELD_MM: Final = 80.0
 # Ten times the 15 mL up to which radiosurgery alone was tried (JLGK0901, Yamamoto et al., Lancet Oncol 2014).
@@ -36,7 +39,7 @@ def check_modality(study: Study, card: ModelCard, *, force: bool = False) -> lis
     refusals = list(_refusals(study, card))
     if refusals and not force:
         raise InputError(f"Study {study.case} was refused: {refusals[0]}", hint=_FORCE_HINT)
-    overridden = [f"Segmented although the check of the modality refused it: {reason}" for reason in refusals]
+    overridden = [f"{OVERRIDDEN}{reason}" for reason in refusals]
     return [*overridden, *_doubts(study, card)]
 
 
@@ -107,7 +110,7 @@ def _doubts(study: Study, card: ModelCard) -> Iterator[str]:
     """Reasons to read the result with care."""
     headers = study.source.headers
     if {"t1c", "ct"} & set(card.sequences) and headers.get("ContrastBolusAgent") == "absent":
-        yield "The header names no contrast agent; the model needs a contrast-enhanced image."
+        yield NO_CONTRAST
     stripped = {"yes": True, "no": False}.get(card.skull_stripped)
     if stripped is not None and study.skull_stripped not in (None, stripped):
         wanted = "without" if stripped else "with"
@@ -115,16 +118,23 @@ def _doubts(study: Study, card: ModelCard) -> Iterator[str]:
     yield from _geometry_doubts(next(iter(study.images.values())))
 
 
-def _geometry_doubts(volume: Volume) -> Iterator[str]:
-    grid = volume.grid
+def slice_doubt(grid: Grid) -> str:
+    """What is to be said of slices that are far apart; empty for others."""
     slice_mm = max(grid.spacing_mm)
     if slice_mm > _VERY_THICK_MM:
-        yield (
+        return (
             f"The slices are {slice_mm:.1f} mm apart, more than the model was tried on: small lesions are missed, and "
             "vessels cut across look like lesions."
         )
-    elif slice_mm > _THICK_MM:
-        yield f"The slices are {slice_mm:.1f} mm apart: lesions smaller than that may be missed, and sizes are coarse."
+    if slice_mm > THICK_MM:
+        return f"The slices are {slice_mm:.1f} mm apart: lesions smaller than that may be missed, and sizes are coarse."
+    return ""
+
+
+def _geometry_doubts(volume: Volume) -> Iterator[str]:
+    grid = volume.grid
+    if doubt := slice_doubt(grid):
+        yield doubt
     narrow = min(n * s for n, s in zip(grid.shape, grid.spacing_mm, strict=True))
     if narrow < _SMALL_FIELD_MM:
         yield f"The image covers only {narrow:.0f} mm along one axis: part of the brain is missing."

@@ -3,15 +3,19 @@
 import logging
 from collections.abc import Collection
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from metseg.config.options import Format
 from metseg.core.result import CaseResult
+from metseg.core.study import Identity
 from metseg.io.atomic import write_bytes, write_text
 from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 from metseg.io.nifti import write_nifti
 from metseg.io.nifti_header import NiftiCodes
 from metseg.lesions.uncertainty import uncertainty
+
+if TYPE_CHECKING:
+    from metseg.report.pictures import CasePictures
 
 _LOG = logging.getLogger(__name__)
 
@@ -21,6 +25,7 @@ FILES: Final[dict[Format, tuple[str, ...]]] = {
     "csv": ("lesions.csv",),
     "png": ("preview.png",),
     "html": ("report.html",),
+    "pdf": ("report.pdf",),
     "probability": ("probability.nii.gz",),
     "uncertainty": ("uncertainty.nii.gz",),
 }
@@ -31,10 +36,30 @@ def file_names(formats: Collection[Format]) -> tuple[str, ...]:
     return tuple(name for format_, names in FILES.items() if format_ in formats for name in names)
 
 
-def write_outputs(result: CaseResult, folder: Path, formats: Collection[Format]) -> list[str]:
+def check_formats(formats: Collection[Format]) -> None:
+    """Find out before a network runs whether all formats can be written.
+
+    Raises:
+        MissingExtraError: one needs something that is not installed.
+    """
+    if "pdf" in formats:
+        from metseg.report.pdf import weasyprint
+
+        weasyprint()
+
+
+def write_outputs(
+    result: CaseResult, folder: Path, formats: Collection[Format], *, identity: Identity | None = None
+) -> list[str]:
     """Write the masks, tables and pictures of a result.
 
     Pictures that cannot be drawn never cost the masks: their failure is logged and returned.
+
+    Args:
+        result: the case.
+        folder: where it goes.
+        formats: what is written.
+        identity: whose it is, for the report's head; None where nobody asked.
 
     Returns:
         Warnings, a sentence each.
@@ -49,7 +74,7 @@ def write_outputs(result: CaseResult, folder: Path, formats: Collection[Format])
         write_lesions_json(folder / "lesions.json", result.lesions, result.study.case, known=known)
     if "csv" in formats:
         write_lesions_csv(folder / "lesions.csv", result.lesions, guided=guided)
-    return _write_pictures(result, folder, formats)
+    return _write_pictures(result, folder, formats, identity)
 
 
 def _write_images(result: CaseResult, folder: Path, formats: Collection[Format]) -> None:
@@ -65,8 +90,10 @@ def _write_images(result: CaseResult, folder: Path, formats: Collection[Format])
         write_nifti(folder / "uncertainty.nii.gz", uncertainty(result.probability), codes)
 
 
-def _write_pictures(result: CaseResult, folder: Path, formats: Collection[Format]) -> list[str]:
-    if not {"png", "html"} & set(formats):
+def _write_pictures(
+    result: CaseResult, folder: Path, formats: Collection[Format], identity: Identity | None
+) -> list[str]:
+    if not {"png", "html", "pdf"} & set(formats):
         return []
     try:
         from metseg.report.html import render_report
@@ -75,7 +102,8 @@ def _write_pictures(result: CaseResult, folder: Path, formats: Collection[Format
 
         pictures = draw_pictures(result)
         preview = render_preview(result, pictures=pictures) if "png" in formats else None
-        page = render_report(result, pictures=pictures) if "html" in formats else None
+        page = render_report(result, pictures=pictures, identity=identity) if "html" in formats else None
+        pdf = _pdf(result, pictures, identity) if "pdf" in formats else None
     except Exception as error:  # noqa: BLE001  # whatever a picture trips over, the masks must not be lost with it
         _LOG.warning("drawing the report of %s failed", result.study.case, exc_info=True)
         return [f"The preview and the report could not be drawn ({type(error).__name__}); masks and tables are whole."]
@@ -83,4 +111,13 @@ def _write_pictures(result: CaseResult, folder: Path, formats: Collection[Format
         write_bytes(folder / "preview.png", preview)
     if page is not None:
         write_text(folder / "report.html", page)
+    if pdf is not None:
+        write_bytes(folder / "report.pdf", pdf)
     return []
+
+
+def _pdf(result: CaseResult, pictures: "CasePictures", identity: Identity | None) -> bytes:
+    from metseg.report.html import render_report
+    from metseg.report.pdf import render_pdf
+
+    return render_pdf(render_report(result, mode="print", pictures=pictures, identity=identity))

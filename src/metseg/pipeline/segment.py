@@ -20,13 +20,17 @@ from metseg.core.result import CaseResult, Provenance
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap, ProbabilityMap, Volume
 from metseg.engines.base import Engine, ModelCard, OperatingPoint, PreparingEngine, Ready
+from metseg.engines.manifest import MeasuredPoint
 from metseg.io.image_file import WARNING
 from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
 from metseg.lesions.known import match_known, measure_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
+from metseg.lesions.midline import with_sides
+from metseg.pipeline.brain import brain_of, midline_of
 from metseg.pipeline.guard import check_brain, check_burden, check_modality
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
+from metseg.pipeline.quality import quality_flags
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
 _LIBRARIES: Final = ("numpy", "scipy", "openvino", "torch", "nibabel", "pydicom", "connected-components-3d")
@@ -167,6 +171,9 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     labelled = perf_counter()
     progress(0.5, 1, "measuring")
     instances, lesions = confident_lesions(instances, probability, engine.card, rule, near)
+    brain = brain_of(probability)
+    if len(lesions):
+        lesions = with_sides(lesions, midline_of(study, brain))
     known: tuple[KnownLesion, ...] = ()
     if study.prior is not None:
         known = study.known or measure_known(study.prior, study.prior)
@@ -177,15 +184,17 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     full = probability_on_grid(probability, study.grid, LESION) if wanted else None
     progress(1, 1, "measuring")
     timings = {**checked.timings_s, "label": round(labelled - start, 3), "measure": _since(labelled)}
+    warnings = (*checked.warnings, *check_burden(lesions.total_volume_mm3))
     provenance = Provenance(
         engine=engine.name,
-        model=describe_model(engine.card),
+        model=describe_model(engine.card, rule),
         versions=library_versions(),
         options=resolved(options, engine, point, rule),
         timings_s=timings,
-        warnings=(*checked.warnings, *check_burden(lesions.total_volume_mm3)),
+        warnings=warnings,
     )
-    return CaseResult(study, segmentation, instances, lesions, provenance, full, known)
+    quality = quality_flags(study, engine.card, brain, warnings)
+    return CaseResult(study, segmentation, instances, lesions, provenance, full, known, brain, quality)
 
 
 def confident_lesions(
@@ -224,9 +233,13 @@ def operating_point(options: SegmentOptions, card: ModelCard) -> tuple[str | flo
     return chosen, card.operating_point(chosen)
 
 
-def describe_model(card: ModelCard) -> dict[str, Any]:
-    """Name, version, hash and limits of a model, as plain data."""
-    return {"name": card.name, "version": card.version, "sha256": card.sha256, "limits": list(card.limits)}
+def describe_model(card: ModelCard, rule: OperatingPoint) -> dict[str, Any]:
+    """Name, version, hash and limits of a model, and what was measured at its operating point, as plain data."""
+    plain = {"name": card.name, "version": card.version, "sha256": card.sha256, "limits": list(card.limits)}
+    if not isinstance(rule, MeasuredPoint) or not rule.measured_on:
+        return plain
+    measured = rule.model_dump(mode="json", exclude={"threshold", "min_confidence"})
+    return {**plain, "measured": measured}
 
 
 def resolved(options: SegmentOptions, engine: Engine, point: str | float, rule: OperatingPoint) -> dict[str, Any]:

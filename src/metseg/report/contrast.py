@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Real, UInt8
+from jaxtyping import Bool, Real, UInt8
 from numpy.typing import NDArray
 
 from metseg.core.errors import InputError
@@ -62,14 +62,19 @@ def display_window(study: Study) -> Window:
     return Window(low, high if high > low else low + 1.0)
 
 
-def head_box(study: Study) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-    """Where the head lies: first voxel, and one past the last, along each voxel axis of the study's grid."""
+def head_mask(study: Study) -> tuple[Bool[np.ndarray, "i j k"], tuple[int, ...]]:
+    """What is no background, on every n-th voxel along each axis, and the three n."""
     volume = study.images[display_sequence(study)]
-    steps = _steps(volume)
     sample = _sample(volume)
     mask = sample > _CT_AIR_HU if study.modality == "CT" else foreground_mask(sample)
+    return mask, _steps(volume)
+
+
+def head_box(study: Study) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Where the head lies: first voxel, and one past the last, along each voxel axis of the study's grid."""
+    mask, steps = head_mask(study)
     extents = []
-    for axis, (size, step) in enumerate(zip(volume.grid.shape, steps)):
+    for axis, (size, step) in enumerate(zip(study.grid.shape, steps)):
         others = tuple(a for a in range(3) if a != axis)
         share = np.asarray(mask.mean(axis=others))
         # A few bright specks of noise are no head.

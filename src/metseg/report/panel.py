@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Integer, Real
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
+from scipy.ndimage import find_objects
 
 from metseg.report.contour import outlines
 from metseg.report.contrast import Window
@@ -67,11 +68,12 @@ class Panel:
 
     def outline(self, labels: Integer[np.ndarray, "rows columns"], width: float = 1.5) -> None:
         """Outline each label of a slice in its colour, ``width`` pixels wide, along the edges of its voxels."""
-        for number in np.unique(labels[labels > 0]).tolist():
-            held = labels == number
-            (top, bottom), (left, right) = (_extent(held.any(axis=axis)) for axis in (1, 0))
-            for loop in outlines(held[top:bottom, left:right]):
-                self._draw_loop(self.to_pixels(loop + np.array((left, top))), lesion_colour(number), width)
+        for number, box in enumerate(find_objects(labels.astype(np.intp)), start=1):
+            if not box or not self._shows(box):  # no voxel of this number, or none in sight
+                continue
+            for loop in outlines(labels[box] == number):
+                corner = np.array((box[1].start, box[0].start))
+                self._draw_loop(self.to_pixels(loop + corner), lesion_colour(number), width)
 
     def number(self, labels: Integer[np.ndarray, "rows columns"], number: int, size: int = 13) -> None:
         """Write a label's number beside it, on the side where there is room."""
@@ -151,6 +153,12 @@ class Panel:
         left = (field.left - self.field.left) * self.pixels_per_mm
         top = (field.top - self.field.top) * self.pixels_per_mm
         return (left, top), (left + field.width * self.pixels_per_mm, top + field.height * self.pixels_per_mm)
+
+    def _shows(self, box: tuple[slice, ...]) -> bool:
+        """Does a part of the picture, (rows, columns), reach into the panel?"""
+        rows, columns = box
+        (left, top), (right, bottom) = self.to_pixels([(columns.start, rows.start), (columns.stop, rows.stop)]).tolist()
+        return bool(left < self.image.width and right > 0 and top < self.image.height and bottom > 0)
 
     def _draw_loop(self, points: Float[np.ndarray, "points 2"], colour: Colour, width: float) -> None:
         """Draw a closed line smoothly: large, on a mask that is then shrunk."""

@@ -9,6 +9,7 @@ from PIL import Image
 from metseg.core.lesion import Lesion, Point
 from metseg.core.result import CaseResult
 from metseg.report.contrast import Window, display_sequence, display_window, head_box
+from metseg.report.glass import draw_glass
 from metseg.report.montage import Box, draw_montage, head_field
 from metseg.report.panel import Field, Panel, paint
 from metseg.report.style import GROUND
@@ -31,12 +32,16 @@ class CasePictures:
         slices: numbers of its slices, in the order shown.
         lesions: a key image for each of the first ``MOST_KEY_IMAGES`` lesions.
         middle_mm: the middle of the head as imaged, RAS+ millimetres.
+        glass: the brain, or the head, seen through along three axes.
+        glass_is_brain: whether it is the brain.
     """
 
     overview: Image.Image
     slices: tuple[int, ...]
     lesions: tuple[Image.Image, ...]
     middle_mm: Point
+    glass: Image.Image
+    glass_is_brain: bool
 
 
 def draw_pictures(result: CaseResult) -> CasePictures:
@@ -48,7 +53,8 @@ def draw_pictures(result: CaseResult) -> CasePictures:
     shown = result.lesions.lesions[:MOST_KEY_IMAGES]
     key_images = tuple(draw_lesion(result, each, window, head) for each in shown)
     x, y, z = result.study.grid.to_world([(first + stop - 1) / 2 for first, stop in head_alone]).tolist()
-    return CasePictures(overview, tuple(slices), key_images, (x, y, z))
+    glass, is_brain = draw_glass(result)
+    return CasePictures(overview, tuple(slices), key_images, (x, y, z), glass, is_brain)
 
 
 def draw_lesion(result: CaseResult, lesion: Lesion, window: Window, head: Box) -> Image.Image:

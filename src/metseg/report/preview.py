@@ -4,7 +4,7 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from metseg.core.lesion import Lesion, Point
+from metseg.core.lesion import Lesion
 from metseg.core.result import CaseResult
 from metseg.report import sentences
 from metseg.report.pictures import CasePictures, draw_pictures
@@ -38,7 +38,7 @@ def render_preview(result: CaseResult, *, pictures: CasePictures | None = None) 
     """
     pictures = pictures or draw_pictures(result)
     parts = [_paragraphs(_heading(result), _WIDTH), pictures.overview]
-    parts.extend(_row(each, picture, pictures.middle_mm) for each, picture in zip(result.lesions, pictures.lesions))
+    parts.extend(_row(each, picture) for each, picture in zip(result.lesions, pictures.lesions))
     parts.append(_paragraphs(_footer(result, len(pictures.lesions)), _WIDTH))
     return encode_png(_stack(parts))
 
@@ -59,11 +59,11 @@ def _footer(result: CaseResult, shown: int) -> list[_Line]:
         lines.append(
             (f"{more} smaller lesion{'s are' if more > 1 else ' is'} in the table but not pictured here.", _BODY)
         )
-    lines.append((f"{sentences.made_by(result)}. {sentences.HANGING} {sentences.PLACING}", _SMALL))
+    lines.append((f"{sentences.made_by(result)}. {sentences.HANGING} {sentences.SIDES} {sentences.ORIGIN}", _SMALL))
     return lines
 
 
-def _row(lesion: Lesion, picture: Image.Image, middle_mm: Point) -> Image.Image:
+def _row(lesion: Lesion, picture: Image.Image) -> Image.Image:
     """Text on the left, key image on the right."""
     row = Image.new("RGB", (_WIDTH, picture.height + 1 + _GAP), GROUND)
     draw = ImageDraw.Draw(row)
@@ -72,17 +72,17 @@ def _row(lesion: Lesion, picture: Image.Image, middle_mm: Point) -> Image.Image:
     colour = lesion_colour(lesion.id)
     draw.rectangle([0, _GAP + 6, 13, _GAP + 19], fill=colour)
     draw.text((24, _GAP), f"Lesion {lesion.id}", fill=TEXT, font=font(20, bold=True))
-    row.paste(_paragraphs(_facts(lesion, middle_mm), _TEXT_WIDTH), (0, _GAP + 36))
+    row.paste(_paragraphs(_facts(lesion), _TEXT_WIDTH), (0, _GAP + 36))
     return row
 
 
-def _facts(lesion: Lesion, middle_mm: Point) -> list[_Line]:
+def _facts(lesion: Lesion) -> list[_Line]:
     lines = [
         (sentences.millilitres(lesion.volume_mm3), (19, TEXT, True)),
         (f"{sentences.diameters(lesion)} axial", _BODY),
         (f"{lesion.diameter_3d_mm:.1f} mm longest in 3D", _BODY),
         (f"Slice {lesion.slice_number}", _BODY),
-        (sentences.place(lesion, middle_mm), _SMALL),
+        (f"side: {sentences.side(lesion)}", _SMALL),
         (f"centre at {sentences.coordinates(lesion)} mm", _SMALL),
     ]
     if lesion.confidence is not None:

@@ -3,9 +3,12 @@
 import unicodedata
 from typing import Final
 
+from metseg.core.grid import Grid
 from metseg.core.lesion import KnownLesion, KnownStatus, Lesion, LesionTable, Point
 from metseg.core.result import CaseResult
+from metseg.core.study import Study
 from metseg.lesions.known import count_known
+from metseg.lesions.measurable import why_not_measurable
 
 BANNER: Final = "Research software – not for diagnosis or treatment decisions"
 CAUTION: Final = (
@@ -13,10 +16,19 @@ CAUTION: Final = (
     "learned, can be missed."
 )
 HANGING: Final = "Radiological display: the patient's right is on the left of a picture. Slice numbers count from 0."
-PLACING: Final = (
-    "Sides are told roughly, from the middle of the head as imaged. Coordinates are millimetres to the right, to the "
-    "front and upwards (RAS+) from the origin of the scan, which can lie anywhere."
+SIDES: Final = (
+    "Sides are those of the brain's plane of symmetry, which is found from the image; within 5 mm of it a lesion is "
+    "midline, and where the plane does not fit the side is not determined."
 )
+ORIGIN: Final = (
+    "Coordinates are millimetres to the right, to the front and upwards (RAS+) from the origin of the scan, which can "
+    "lie anywhere."
+)
+MEASURABLE: Final = (
+    "Measurable: by size alone, as RANO-BM asks (Lin et al., Lancet Oncol 2015): 10 mm in one axial slice, 5 mm "
+    "across, two slices, and twice the slice distance where that is over 5 mm."
+)
+PLACING: Final = f"Sides are told roughly, from the middle of the head as imaged. {ORIGIN}"
 UNMATCHED: Final = (
     "Not found again: nothing that was outlined touches the lesion. It can be there all the same: look at its place. "
     "Volumes and places are those of the earlier visit's mask."
@@ -48,7 +60,27 @@ def diameters(lesion: Lesion) -> str:
     return f"{lesion.diameter_mm:.1f} × {lesion.perpendicular_mm:.1f} mm"
 
 
-def place(lesion: Lesion | KnownLesion, middle_mm: Point) -> str:
+def side(lesion: Lesion) -> str:
+    """``"left"``, ``"right"``, ``"midline"`` or ``"not determined"``."""
+    return lesion.side or "not determined"
+
+
+def slice_name(lesion: Lesion, study: Study) -> str:
+    """What the DICOM series calls the lesion's slice: ``"image 17"``, ``"frame 17"``; empty where it has none such."""
+    names = study.source.slice_names
+    if study.grid.axial_axis != 2 or lesion.slice_number >= len(names):
+        return ""
+    name = names[lesion.slice_number]
+    return f"image {name}" if name.isdigit() else name
+
+
+def measurable(lesion: Lesion, grid: Grid) -> str:
+    """``"yes"``, or ``"no: below 10 mm"``."""
+    reason = why_not_measurable(lesion, grid)
+    return f"no: {reason}" if reason else "yes"
+
+
+def place(lesion: KnownLesion, middle_mm: Point) -> str:
     """``"31 mm left, 41 mm posterior, 12 mm superior"`` of a point in the world; ``"near the midline"`` within 1 cm.
 
     The origin of a scan's coordinates can lie anywhere, even beside the head: sides must be told from the head itself.
