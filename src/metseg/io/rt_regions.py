@@ -1,0 +1,96 @@
+"""Lesions, and lesions with a margin, as regions of interest: named contours on the slices of a series."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metseg.core.lesion import LesionTable
+from metseg.io.dicom_reference import Reference
+from metseg.lesions.keyhole import slice_outlines
+from metseg.lesions.margins import grow
+from metseg.lesions.outline import Outline
+
+Kind = Literal["GTV", "PTV"]
+_COLOURS: Final = {"GTV": (255, 64, 64), "PTV": (64, 160, 255)}
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One region of interest.
+
+    Args:
+        name: ``GTV_01``, ``PTV_01_1mm``.
+        kind: what planning systems take it for.
+        lesion: its number in the lesion table.
+        volume_mm3: inside the contours, slices as thick as they lie apart.
+        contours: slice and corners (points, 2) as indices of column and row, for each.
+        description: for people.
+    """
+
+    name: str
+    kind: Kind
+    lesion: int
+    volume_mm3: float
+    contours: list[tuple[int, Outline]] = field(repr=False)
+    description: str = ""
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """Red, green, blue."""
+        return _COLOURS[self.kind]
+
+
+def make_regions(
+    instances: NDArray[Any],
+    lesions: LesionTable,
+    reference: Reference,
+    margins_mm: Sequence[float] = (),
+    within: NDArray[np.bool_] | None = None,
+) -> list[Region]:
+    """A ``GTV`` for each lesion, as sorted in the table; then, for each margin, a ``PTV`` for each.
+
+    Args:
+        instances: (columns, rows, slices) on the reference's grid, numbered as in ``lesions``.
+        lesions: the table.
+        reference: the series.
+        margins_mm: each above 0.
+        within: the brain, on the same grid: margins end there.
+    """
+    boxes = {lesion.id: _box(instances, lesion.id) for lesion in lesions}
+    regions = [
+        Region(
+            name=f"GTV_{number:02d}",
+            kind="GTV",
+            lesion=number,
+            volume_mm3=float(np.count_nonzero(mask)) * reference.grid.voxel_volume_mm3,
+            contours=slice_outlines(mask, start),
+            description="Outlined by software for research",
+        )
+        for number, (mask, start) in boxes.items()
+    ]
+    for margin_mm in margins_mm:
+        for number, (mask, start) in boxes.items():
+            grown = grow(mask, start, reference.grid, margin_mm, within)
+            regions.append(
+                Region(
+                    name=f"PTV_{number:02d}_{margin_mm:g}mm",
+                    kind="PTV",
+                    lesion=number,
+                    volume_mm3=grown.volume_mm3,
+                    contours=slice_outlines(grown.mask, grown.start, grown.finer),
+                    description=f"GTV_{number:02d} and {margin_mm:g} mm around, for research",
+                )
+            )
+    return regions
+
+
+def _box(instances: NDArray[Any], number: int) -> tuple[NDArray[np.bool_], tuple[int, int, int]]:
+    """The voxels of a lesion in their bounding box, and the first voxel of that."""
+    found = np.nonzero(instances == number)
+    start = [int(axis.min()) for axis in found]
+    mask = np.zeros([int(axis.max()) + 1 - first for axis, first in zip(found, start)], dtype=bool)
+    mask[tuple(axis - first for axis, first in zip(found, start))] = True
+    return mask, (start[0], start[1], start[2])
