@@ -31,8 +31,19 @@ MinVolumeOption = Annotated[
 FormatsOption = Annotated[
     str | None,
     typer.Option(
-        "--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and probability,uncertainty)."
+        "--formats",
+        metavar="LIST",
+        help="What to write: nifti,json,csv,png,html (and probability,uncertainty; DICOM: "
+        "dicom-seg,sr,rtstruct,secondary-capture).",
     ),
+]
+SegTypeOption = Annotated[
+    str | None,
+    typer.Option("--seg-type", metavar="NAME", help="How dicom-seg is stored: binary (default) or labelmap."),
+]
+MarginOption = Annotated[
+    str | None,
+    typer.Option("--margin-mm", metavar="LIST", help="Margins in rtstruct, for instance 1,2: PTV_01_1mm and so on."),
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
 UncertaintyOption = Annotated[
@@ -68,6 +79,8 @@ def given(
     operating_point: str | None,
     min_volume_mm3: float | None,
     formats: str | None,
+    seg_type: str | None = None,
+    margins_mm: str | None = None,
     force_modality: bool,
     modes: Mapping[str, bool],
 ) -> dict[str, Any]:
@@ -87,6 +100,8 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
+        "seg_type": seg_type,
+        "margins_mm": margins_mm,
         "force_modality": force_modality or None,
         "mode": chosen[0] if chosen else None,
     }

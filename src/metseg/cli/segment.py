@@ -48,6 +48,8 @@ def segment_command(
     operating_point: shared.PointOption = None,
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
+    seg_type: shared.SegTypeOption = None,
+    margin_mm: shared.MarginOption = None,
     probability: shared.ProbabilityOption = False,
     uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
@@ -73,6 +75,8 @@ def segment_command(
             operating_point=operating_point,
             min_volume_mm3=min_volume_mm3,
             formats=formats,
+            seg_type=seg_type,
+            margins_mm=margin_mm,
             force_modality=force_modality,
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )

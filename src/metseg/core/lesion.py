@@ -27,6 +27,7 @@ class Lesion:
         bbox_ijk: first voxel, and one past the last, of the bounding box.
         confidence: in [0, 1], None where the engine gives no probabilities.
         known: whether it touches a lesion that is known from an earlier visit; None where none was given.
+        tracking_uid: names it across visits, as a DICOM UID; None where nobody gave one.
     """
 
     id: int
@@ -40,6 +41,7 @@ class Lesion:
     bbox_ijk: tuple[tuple[int, int, int], tuple[int, int, int]]
     confidence: float | None = None
     known: bool | None = None
+    tracking_uid: str | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -59,6 +61,7 @@ class KnownLesion:
         value: of its voxels in the study's prior; where none are its own since another lesion has them too (on a
             coarser grid), of the other's; 0 where it lies outside.
         found: whether a lesion that was found touches it; None as long as nobody looked.
+        tracking_uid: of the lesion at the earlier visit, where that is known.
     """
 
     id: int
@@ -67,6 +70,7 @@ class KnownLesion:
     share_inside: float
     value: int
     found: bool | None = None
+    tracking_uid: str | None = None
 
     @property
     def status(self) -> KnownStatus:

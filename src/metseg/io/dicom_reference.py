@@ -21,7 +21,7 @@ from metseg.io.dicom_values import quiet
 from metseg.io.limits import DEFAULT_LIMITS, Limits
 
 LPS: Final = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS+, and back
-_CLASSES: Final = {"MR": "1.2.840.10008.5.1.4.1.1.4", "CT": "1.2.840.10008.5.1.4.1.1.2"}
+CLASSES: Final = {"MR": "1.2.840.10008.5.1.4.1.1.4", "CT": "1.2.840.10008.5.1.4.1.1.2"}
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,21 @@ class Reference:
         column = column - (column @ row) * row
         return np.stack([row, column / np.linalg.norm(column)])
 
+    def position(self, k: int) -> Float[np.ndarray, "3"]:
+        """The middle of the first pixel of slice ``k``, in DICOM's millimetres."""
+        return np.asarray(self.to_lps[:3] @ (0, 0, k, 1))
+
     def by_instance(self) -> dict[str, list[int]]:
         """The slices of each object, by its UID, in order."""
         found: dict[str, list[int]] = {}
         for k, one in enumerate(self.slices):
             found.setdefault(one.sop_instance, []).append(k)
         return found
+
+
+def decimal(value: float) -> float:
+    """A number that takes at most 16 characters as a decimal string, to a billionth of a millimetre or the like."""
+    return round(float(value), 9 if abs(value) < 1000 else 6) + 0.0
 
 
 def read_reference(paths: Sequence[Path], modality: Literal["MR", "CT"], limits: Limits = DEFAULT_LIMITS) -> Reference:
@@ -124,5 +133,5 @@ def read_reference(paths: Sequence[Path], modality: Literal["MR", "CT"], limits:
 
 def _slice(frame: Frame, modality: str) -> ReferenceSlice:
     header = frame.header
-    sop_class = header.sop_class or _CLASSES[modality]
+    sop_class = header.sop_class or CLASSES[modality]
     return ReferenceSlice(sop_class, header.text("SOPInstanceUID"), None if frame.index is None else frame.index + 1)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.study import Modality, Source, Study
@@ -16,6 +17,9 @@ from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.prior import guided_by
 from metseg.io.sequence_names import Told, sequence_doubts, sequences_in
 from metseg.io.zip_files import unpacked
+
+if TYPE_CHECKING:
+    from metseg.io.dicom_reference import Reference
 
 
 def read_study(
@@ -101,6 +105,21 @@ def dicom_modality(case_input: CaseInput, limits: Limits = DEFAULT_LIMITS) -> Mo
 
     with _dicom_files(case_input, limits) as files:
         return modality_of_files(files)
+
+
+def read_dicom_reference(
+    case_input: CaseInput, sequence: str, modality: Modality, limits: Limits = DEFAULT_LIMITS
+) -> "Reference":
+    """The DICOM series that ``read_study`` read as ``sequence``, as results refer to it.
+
+    Raises:
+        InputError: it cannot be referred to.
+    """
+    from metseg.io.dicom_reference import read_reference
+
+    case = case_input if case_input.sequences is None else find_sources([case_input.sequences[sequence]])[0]
+    with _dicom_files(case, limits) as files:
+        return read_reference(files, modality, limits)
 
 
 def _read_named(

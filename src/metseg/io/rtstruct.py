@@ -14,7 +14,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from metseg.io.dicom_marks import LABEL, MAKER, NOT_DIAGNOSTIC, SERIES_NUMBERS, VERSION, series_description, uid_of
+from metseg.core.uid import uid_of
+from metseg.io.dicom_marks import LABEL, MAKER, NOT_DIAGNOSTIC, SERIES_NUMBERS, VERSION, series_description
 from metseg.io.dicom_reference import Reference
 from metseg.io.rt_regions import Region
 from metseg.lesions.outline import Outline

@@ -12,6 +12,7 @@ from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 from metseg.io.nifti import write_nifti
 from metseg.io.nifti_header import NiftiCodes
 from metseg.lesions.uncertainty import uncertainty
+from metseg.pipeline.dicom_outputs import DICOM_FILES
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ FILES: Final[dict[Format, tuple[str, ...]]] = {
     "html": ("report.html",),
     "probability": ("probability.nii.gz",),
     "uncertainty": ("uncertainty.nii.gz",),
+    **{format_: (name,) for format_, name in DICOM_FILES.items()},
 }
 
 

@@ -25,6 +25,7 @@ from metseg.lesions.components import drop_small, label_instances
 from metseg.lesions.confidence import calibrate
 from metseg.lesions.known import match_known, measure_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
+from metseg.lesions.tracking import track_lesions
 from metseg.pipeline.guard import check_brain, check_burden, check_modality
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
@@ -171,6 +172,7 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     if study.prior is not None:
         known = study.known or measure_known(study.prior, study.prior)
         lesions, known = match_known(instances, lesions, study.prior, known)
+    lesions = track_lesions(lesions, instances, study.source.sha256)
     dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
     segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
     wanted = {"probability", "uncertainty"} & set(options.formats)
