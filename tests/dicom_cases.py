@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from metseg.io.dicom_reference import read_reference
 from metseg.lesions.measure import measure_lesions
 from metseg.testing.phantoms import Ellipsoid, draw_mask
 
+NOW = datetime(2026, 11, 23, 12, 30)  # noqa: DTZ001 - DICOM's times are local
 SHAPE = (70, 60, 34)  # columns, rows, slices
 
 

@@ -1,6 +1,7 @@
 """``metseg segment --formats dicom-seg,sr,rtstruct,secondary-capture``, from files to files."""
 
 import json
+import zipfile
 from dataclasses import replace
 
 import highdicom
@@ -14,8 +15,10 @@ from end_to_end.cases import LESIONS, manifest_of, run
 from end_to_end.test_no_patient_data import CANARY, dicom_folder, forbidden
 from metseg.config.options import SegmentOptions
 from metseg.io.dicom import read_dicom
-from metseg.io.discover import find_sources
+from metseg.io.discover import find_sources, named_sources
 from metseg.pipeline.case import run_case
+from metseg.pipeline.dicom_outputs import write_dicom
+from metseg.pipeline.segment import segment
 from rt_reader import fill, read_rois
 
 DICOM = SegmentOptions(engine="threshold", formats="nifti,json,sr,rtstruct,secondary-capture", margins_mm="2")
@@ -193,3 +196,47 @@ def test_names_are_handed_over_from_the_visit_before(scan, tmp_path, engine, pha
     ]
     assert uids[0] == uids[1]
     assert set(uids[0]).isdisjoint(uids[2])
+
+
+def test_a_zip_gives_the_same_objects_as_its_folder(tmp_path, out, engine, phantom):
+    source = dicom_folder(tmp_path / "study", phantom)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(source.iterdir()):
+            archive.write(path, f"A/{path.name}")
+    plain, packed = run(source, out, engine, DICOM), run(tmp_path / "packed.zip", out, engine, DICOM)
+    named = run_case(named_sources({"t1c": source}, case="named"), out, engine, DICOM)
+    uids = [
+        [str(pydicom.dcmread(outcome.folder / name).SOPInstanceUID) for name in FILES[:3]]
+        for outcome in (plain, packed, named)
+    ]
+    assert uids[0] == uids[1] == uids[2]
+
+
+def test_margins_that_cannot_be_cut_at_the_brain_are_told_of(scan, out, engine):
+    options = DICOM.model_copy(update={"margins_in_brain": True, "formats": ("json", "rtstruct")})
+    outcome = run(scan, out, engine, options)
+    structures = pydicom.dcmread(outcome.folder / "rtstruct.dcm")
+    assert len(structures.StructureSetROISequence) == 4
+    assert any("Margins were not cut at the brain's edge" in warning for warning in outcome.warnings)
+
+
+def test_margins_end_at_the_brain_where_the_skull_is_off(scan, out, engine, phantom):
+    study = replace(phantom.study, source=replace(phantom.study.source, sha256="0" * 64), skull_stripped=True)
+    result = segment(study, engine, DICOM)
+    image = study.images["t1c"]
+    emptied = np.array(image.array)
+    first, _ = result.lesions.lesions[0].bbox_ijk
+    emptied[: first[0]] = 0  # nothing is left on one side of the largest lesion
+    cut = replace(result, study=replace(study, images={"t1c": replace(image, array=emptied)}))
+    (case,) = find_sources([scan])
+    reach = []
+    for number, each in enumerate((result, cut)):
+        folder = out / str(number)
+        folder.mkdir(parents=True)
+        options = DICOM.model_copy(update={"margins_in_brain": True, "formats": ("rtstruct",)})
+        assert write_dicom(each, case, folder, options).warnings == []
+        roi = next(one for one in read_rois(pydicom.dcmread(folder / "rtstruct.dcm")) if one.name == "PTV_01_2mm")
+        ras = np.concatenate(roi.contours) * (-1, -1, 1)
+        reach.append(image.grid.to_index(ras)[:, 0].min())
+    assert reach[0] == pytest.approx(first[0] - 0.5 - 2 / image.grid.spacing_mm[0], abs=0.05)
+    assert reach[1] == pytest.approx(first[0] - 0.5, abs=1e-3)

@@ -1,12 +1,10 @@
 """Mask to RTSTRUCT and back, on awkward series, with a reader that shares nothing with the writer."""
 
-from datetime import datetime
-
 import numpy as np
 import pydicom
 import pytest
 
-from dicom_cases import GEOMETRIES, balls, drawn, findings, series
+from dicom_cases import GEOMETRIES, NOW, balls, drawn, findings, series
 from metseg.core.volume import LabelMap
 from metseg.io.rt_regions import make_regions
 from metseg.io.rtstruct import make_rtstruct
@@ -14,12 +12,11 @@ from metseg.lesions.measure import measure_lesions
 from metseg.testing.phantoms import Ellipsoid
 from rt_reader import area_mm2, fill, read_rois
 
-NOW = datetime(2026, 11, 23, 12, 30)  # noqa: DTZ001 - DICOM's times are local
 DIAMETERS = (18, 12, 8, 6, 5, 4, 3.5, 3, 2.5)
 
 
-def exported(folder, reference, instances, lesions, margins=()):
-    regions = make_regions(reference.carry(instances.array), lesions, reference, margins)
+def exported(folder, reference, instances, margins=()):
+    regions = make_regions(reference.carry(instances.array), reference, margins)
     path = folder / "rtstruct.dcm"
     make_rtstruct(regions, reference, "model 1", NOW).save_as(path, enforce_file_format=True)
     return pydicom.dcmread(path), path
@@ -29,7 +26,7 @@ def exported(folder, reference, instances, lesions, margins=()):
 def test_volumes_come_back(tmp_path, name):
     made, reference = series(tmp_path / "in", name)
     instances, lesions = drawn(reference.grid, balls(reference.grid, DIAMETERS))
-    structures, path = exported(tmp_path, reference, instances, lesions)
+    structures, path = exported(tmp_path, reference, instances)
     assert findings(path) == []
     rois = read_rois(structures)
     assert [(roi.name, roi.kind) for roi in rois] == [(f"GTV_{n:02d}", "GTV") for n in range(1, len(lesions) + 1)]
@@ -46,8 +43,8 @@ def test_the_very_voxels_come_back(tmp_path, name):
     """Where slices were not shifted, the pixels of the source are the voxels of the result."""
     made, reference = series(tmp_path / "in", name)
     ordered = [{str(one.SOPInstanceUID): one for one in made}[piece.sop_instance] for piece in reference.slices]
-    instances, lesions = drawn(reference.grid, balls(reference.grid, DIAMETERS))
-    structures, _ = exported(tmp_path, reference, instances, lesions)
+    instances, _ = drawn(reference.grid, balls(reference.grid, DIAMETERS))
+    structures, _ = exported(tmp_path, reference, instances)
     for roi in read_rois(structures):
         assert np.array_equal(fill(roi, ordered) > 0.5, reference.carry(instances.array) == roi.number)
 
@@ -58,8 +55,8 @@ def test_a_lesion_on_the_left_stays_on_the_left(tmp_path, name):
     centre = reference.grid.to_world((np.array(reference.grid.shape) - 1) / 2)
     for offset in ((-9, 0, 0), (9, 0, 0), (0, 8, 0), (0, 0, 7)):  # RAS+: left, right, front, head
         place = centre + offset
-        instances, lesions = drawn(reference.grid, [Ellipsoid.sphere(tuple(place.tolist()), 8)])
-        (roi,) = read_rois(exported(tmp_path, reference, instances, lesions)[0])
+        instances, _ = drawn(reference.grid, [Ellipsoid.sphere(tuple(place.tolist()), 8)])
+        (roi,) = read_rois(exported(tmp_path, reference, instances)[0])
         points = np.concatenate(roi.contours)
         lps = (points.min(axis=0) + points.max(axis=0)) / 2
         assert lps == pytest.approx(place * (-1, -1, 1), abs=1.6)
@@ -84,7 +81,7 @@ def hard_mask(reference):
 def test_small_hollow_and_broken_lesions(tmp_path, name):
     made, reference = series(tmp_path / "in", name)
     instances, lesions = hard_mask(reference)
-    structures, path = exported(tmp_path, reference, instances, lesions)
+    structures, path = exported(tmp_path, reference, instances)
     assert findings(path) == []
     voxel_mm3 = reference.grid.voxel_volume_mm3
     for roi, lesion in zip(read_rois(structures), lesions, strict=True):
@@ -96,8 +93,8 @@ def test_small_hollow_and_broken_lesions(tmp_path, name):
 
 def test_what_planning_systems_look_at(tmp_path):
     _, reference = series(tmp_path / "in", "oblique")
-    instances, lesions = drawn(reference.grid, balls(reference.grid, (12, 6)))
-    structures, _ = exported(tmp_path, reference, instances, lesions, margins=(1.0, 2.5))
+    instances, _ = drawn(reference.grid, balls(reference.grid, (12, 6)))
+    structures, _ = exported(tmp_path, reference, instances, margins=(1.0, 2.5))
     names = [str(roi.ROIName) for roi in structures.StructureSetROISequence]
     assert names == ["GTV_01", "GTV_02", "PTV_01_1mm", "PTV_02_1mm", "PTV_01_2.5mm", "PTV_02_2.5mm"]
     frames = {str(roi.ReferencedFrameOfReferenceUID) for roi in structures.StructureSetROISequence}
@@ -115,9 +112,9 @@ def test_what_planning_systems_look_at(tmp_path):
 
 def test_the_same_content_has_the_same_uids(tmp_path):
     _, reference = series(tmp_path / "in", "axial")
-    instances, lesions = drawn(reference.grid, balls(reference.grid, (12, 6)))
-    first, _ = exported(tmp_path, reference, instances, lesions)
-    again, _ = exported(tmp_path, reference, instances, lesions)
-    other, _ = exported(tmp_path, reference, instances, lesions, margins=(1.0,))
+    instances, _ = drawn(reference.grid, balls(reference.grid, (12, 6)))
+    first, _ = exported(tmp_path, reference, instances)
+    again, _ = exported(tmp_path, reference, instances)
+    other, _ = exported(tmp_path, reference, instances, margins=(1.0,))
     assert first.SOPInstanceUID == again.SOPInstanceUID != other.SOPInstanceUID
     assert first.SOPInstanceUID.startswith("2.25.")

@@ -49,6 +49,9 @@ ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write pr
 UncertaintyOption = Annotated[
     bool, typer.Option("--uncertainty", help="Write uncertainty.nii.gz too: the entropy of the probability, in bits.")
 ]
+InBrainOption = Annotated[
+    bool, typer.Option("--margin-in-brain", help="Margins end where the brain does; for images without a skull only.")
+]
 ForceModalityOption = Annotated[
     bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
 ]
@@ -79,12 +82,13 @@ def given(
     operating_point: str | None,
     min_volume_mm3: float | None,
     formats: str | None,
-    seg_type: str | None = None,
-    margins_mm: str | None = None,
+    dicom: tuple[str | None, str | None, bool] = (None, None, False),
     force_modality: bool,
     modes: Mapping[str, bool],
 ) -> dict[str, Any]:
     """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out.
+
+    ``dicom`` holds ``--seg-type``, ``--margin-mm`` and ``--margin-in-brain``.
 
     Raises:
         ConfigError: two modes.
@@ -100,8 +104,9 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
-        "seg_type": seg_type,
-        "margins_mm": margins_mm,
+        "seg_type": dicom[0],
+        "margins_mm": dicom[1],
+        "margins_in_brain": dicom[2] or None,
         "force_modality": force_modality or None,
         "mode": chosen[0] if chosen else None,
     }

@@ -35,6 +35,7 @@ class SegmentOptions(Options):
             ``dicom-seg`` that it refers to). ``run.json`` is always written.
         seg_type: how ``dicom-seg`` is stored: a bit a voxel for each lesion, or one number a voxel.
         margins_mm: for each, ``rtstruct`` also holds every lesion with this margin around it.
+        margins_in_brain: margins end where the brain does, where it is known: in images whose skull was taken off.
         force_modality: go on, with a warning, where the image does not look like what the model expects.
     """
 
@@ -48,6 +49,7 @@ class SegmentOptions(Options):
     formats: tuple[Format, ...] = DEFAULT_FORMATS
     seg_type: SegType = "binary"
     margins_mm: tuple[Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)], ...] = ()
+    margins_in_brain: bool = False
     force_modality: bool = False
 
     @field_validator("operating_point", mode="before")

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from metseg.core.lesion import Lesion, LesionTable
 from metseg.core.uid import uid_of
 from metseg.io.dicom_marks import LABEL, MAKER, NOT_DIAGNOSTIC, SERIES_NUMBERS, VERSION, series_description
-from metseg.io.dicom_reference import Reference, decimal
+from metseg.io.dicom_reference import CLASSES, Reference, decimal
 from metseg.io.dicom_values import quiet
 
 SegType = Literal["binary", "labelmap"]
@@ -116,9 +116,8 @@ def _stand_in(reference: Reference, k: int) -> Dataset:
     """Slice ``k`` as an image of its own on the result's grid, so that nothing else in a header plays a part."""
     image = Dataset()
     image.update(reference.filing)
-    piece = reference.slices[k]
-    image.SOPClassUID, image.Modality = piece.sop_class, reference.modality
-    # Frames of one object would share its UID: `_refer` puts the true references in.
+    image.SOPClassUID, image.Modality = CLASSES[reference.modality], reference.modality
+    # Frames of one object would share its UID and be refused: `_refer` puts the true references in.
     image.SOPInstanceUID = _stand_in_uid(reference, k)
     image.SeriesInstanceUID = reference.series_uid
     image.Columns, image.Rows = reference.grid.shape[:2]

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from scipy.ndimage import find_objects
 
 from metseg.core.lesion import Lesion, LesionTable
 from metseg.core.uid import uid_of
@@ -43,9 +44,7 @@ def make_sr(
     with quiet():
         return Comprehensive3DSR(
             evidence=[segmentation, *_evidence(reference)],
-            content=_report(
-                [_group(segmentation, one, instances, reference, model) for one in lesions], reference, model
-            ),
+            content=_report(_groups(segmentation, instances, lesions, reference, model), reference, model),
             series_instance_uid=uid_of("sr series", uid),
             series_number=SERIES_NUMBERS["sr"],
             sop_instance_uid=uid,
@@ -90,14 +89,29 @@ def _report(groups: list[Any], reference: Reference, model: tuple[str, str]) -> 
     return report
 
 
+def _groups(
+    segmentation: Dataset,
+    instances: NDArray[Any],
+    lesions: LesionTable,
+    reference: Reference,
+    model: tuple[str, str],
+) -> list[Any]:
+    boxes = find_objects(instances)
+    touched = []
+    for lesion in lesions:
+        box = boxes[lesion.id - 1]
+        planes = np.flatnonzero((instances[box] == lesion.id).any(axis=(0, 1)))
+        touched.append(set((planes + box[2].start).tolist()))
+    return [_group(segmentation, one, planes, reference, model) for one, planes in zip(lesions, touched)]
+
+
 def _group(
-    segmentation: Dataset, lesion: Lesion, instances: NDArray[Any], reference: Reference, model: tuple[str, str]
+    segmentation: Dataset, lesion: Lesion, touched: set[int], reference: Reference, model: tuple[str, str]
 ) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
     uid = tracked(lesion)
-    touched = set(np.flatnonzero((instances == lesion.id).any(axis=(0, 1))).tolist())
     images = [
         sr.SourceImageForSegmentation(
             reference.slices[ks[0]].sop_class,

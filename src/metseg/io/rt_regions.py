@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
-from metseg.core.lesion import LesionTable
 from metseg.io.dicom_reference import Reference
 from metseg.lesions.keyhole import slice_outlines
 from metseg.lesions.margins import grow
@@ -45,7 +45,6 @@ class Region:
 
 def make_regions(
     instances: NDArray[Any],
-    lesions: LesionTable,
     reference: Reference,
     margins_mm: Sequence[float] = (),
     within: NDArray[np.bool_] | None = None,
@@ -53,13 +52,12 @@ def make_regions(
     """A ``GTV`` for each lesion, as sorted in the table; then, for each margin, a ``PTV`` for each.
 
     Args:
-        instances: (columns, rows, slices) on the reference's grid, numbered as in ``lesions``.
-        lesions: the table.
+        instances: (columns, rows, slices) on the reference's grid, numbered as in the table.
         reference: the series.
         margins_mm: each above 0.
         within: the brain, on the same grid: margins end there.
     """
-    boxes = {lesion.id: _box(instances, lesion.id) for lesion in lesions}
+    boxes = _boxes(instances)
     regions = [
         Region(
             name=f"GTV_{number:02d}",
@@ -87,10 +85,10 @@ def make_regions(
     return regions
 
 
-def _box(instances: NDArray[Any], number: int) -> tuple[NDArray[np.bool_], tuple[int, int, int]]:
-    """The voxels of a lesion in their bounding box, and the first voxel of that."""
-    found = np.nonzero(instances == number)
-    start = [int(axis.min()) for axis in found]
-    mask = np.zeros([int(axis.max()) + 1 - first for axis, first in zip(found, start)], dtype=bool)
-    mask[tuple(axis - first for axis, first in zip(found, start))] = True
-    return mask, (start[0], start[1], start[2])
+def _boxes(instances: NDArray[Any]) -> dict[int, tuple[NDArray[np.bool_], tuple[int, int, int]]]:
+    """The voxels of each lesion in their bounding box, and the first voxel of that, by number."""
+    found = {}
+    for number, box in enumerate(find_objects(instances), 1):
+        i, j, k = (side.start for side in box)
+        found[number] = instances[box] == number, (i, j, k)
+    return found

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
@@ -114,7 +115,8 @@ def _roi_contours(region: Region, number: int, data: list[tuple[int, list[str]]]
         contour.ContourImageSequence = [reference.slices[k].item()]
         contour.ContourGeometricType = "CLOSED_PLANAR"
         contour.NumberOfContourPoints = len(values) // 3
-        contour.ContourData = values
+        # As one text: each number as an element of its own would be checked by pydicom, which takes long.
+        contour.add(DataElement("ContourData", "DS", "\\".join(values), already_converted=True))
         roi.ContourSequence.append(contour)
     return roi
 

@@ -1,6 +1,7 @@
 """Lesions grown by a margin in millimetres, finer than voxels."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,8 +13,6 @@ from scipy.ndimage import distance_transform_edt
 from metseg.core.grid import Grid
 
 _FINE_MM: Final = 0.2
-_MOST_PARTS: Final = 8
-_MOST_POINTS: Final = 20_000_000
 _ROUNDING_MM: Final = 1e-9
 
 
@@ -49,8 +48,8 @@ def grow(
     """All points on the slices of ``grid`` that lie at most ``margin_mm`` from a lesion, whatever the voxels' sizes.
 
     The lesion is the union of its voxels, faces included, and distances are Euclidean in space. Pixels are cut into
-    parts of at most 0.2 mm, larger ones of lesions so big that this would take too much memory; a part belongs where
-    its centre does. Slices are as they are: where one's plane lies beyond the margin, it gets none.
+    parts of at most 0.2 mm; a part belongs where its centre does. Slices are as they are: where one's plane lies
+    beyond the margin, it gets none.
 
     Args:
         lesion: its voxels in a box.
@@ -64,29 +63,35 @@ def grow(
     high = [min(size, first + side + n) for size, first, side, n in zip(grid.shape, start, lesion.shape, reach)]
     box = np.zeros([b - a for a, b in zip(low, high)], dtype=bool)
     box[tuple(slice(s - a, s - a + n) for s, a, n in zip(start, low, lesion.shape))] = lesion
-    parts = _parts(box.shape, grid)
-    # Points at the centres of parts and on their faces: a lesion's nearest point to one of them is one of them.
-    steps = (2 * parts[0], 2 * parts[1], 2)
-    points = _closed(_cut(box, steps))
-    away_mm = distance_transform_edt(~points, sampling=[mm / n for mm, n in zip(grid.spacing_mm, steps)])
-    grown = np.asarray(away_mm)[1::2, 1::2, 1::2] <= margin_mm + _ROUNDING_MM
+    parts = tuple(math.ceil(mm / _FINE_MM) for mm in grid.spacing_mm[:2])
+    grown = _grown(box, (parts[0], parts[1]), grid, margin_mm)
     if within is not None:
         inside = within[tuple(slice(a, b) for a, b in zip(low, high))] | box
-        grown &= _cut(inside, (*parts, 1))
-    return Grown(grown, (low[0], low[1], low[2]), parts, grid)
+        grown &= _cut(inside, parts)
+    return Grown(grown, (low[0], low[1], low[2]), (parts[0], parts[1]), grid)
 
 
-def _parts(shape: tuple[int, ...], grid: Grid) -> tuple[int, int]:
-    """Into how many parts voxels are cut along i and j."""
-    most = _MOST_PARTS
-    while True:
-        i, j = (min(most, math.ceil(mm / _FINE_MM)) for mm in grid.spacing_mm[:2])
-        if most == 1 or 8 * math.prod(shape) * i * j <= _MOST_POINTS:
-            return i, j
-        most -= 1
+def _grown(box: NDArray[np.bool_], parts: tuple[int, int], grid: Grid, margin_mm: float) -> NDArray[np.bool_]:
+    """The parts of pixels whose centres lie within the margin.
+
+    A point on slice k is as far from the lesion's voxels on slice l as it is in the plane and across it together; from
+    slice to slice, as planes have few points and only slices within the margin matter.
+    """
+    # Points at the centres of parts and on their edges: the nearest point of a lesion's voxels to one of them is one.
+    points_mm = [mm / (2 * n) for mm, n in zip(grid.spacing_mm, parts)]
+    grown = _cut(box, parts)
+    for own in np.flatnonzero(box.any(axis=(0, 1))).tolist():
+        corners = _closed(_cut(box[:, :, own], (2 * parts[0], 2 * parts[1])))
+        away_mm = np.asarray(distance_transform_edt(~corners, sampling=points_mm))[1::2, 1::2]
+        for k in range(box.shape[2]):
+            across_mm = max(0.0, abs(k - own) - 0.5) * grid.spacing_mm[2]
+            if across_mm <= margin_mm:
+                grown[:, :, k] |= away_mm <= math.sqrt(margin_mm**2 - across_mm**2) + _ROUNDING_MM
+    return grown
 
 
-def _cut(mask: NDArray[Any], parts: tuple[int, int, int]) -> NDArray[Any]:
+def _cut(mask: NDArray[Any], parts: Sequence[int]) -> NDArray[Any]:
+    """Each pixel in so many parts along the first axes."""
     for axis, count in enumerate(parts):
         mask = np.repeat(mask, count, axis=axis)
     return mask
@@ -94,7 +99,7 @@ def _cut(mask: NDArray[Any], parts: tuple[int, int, int]) -> NDArray[Any]:
 
 def _closed(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The corners of cells, where they belong to one that is set."""
-    for axis in range(3):
-        first = np.pad(cells, [(0, int(a == axis)) for a in range(3)])
-        cells = first | np.pad(cells, [(int(a == axis), 0) for a in range(3)])
+    for axis in range(2):
+        first = np.pad(cells, [(0, int(a == axis)) for a in range(2)])
+        cells = first | np.pad(cells, [(int(a == axis), 0) for a in range(2)])
     return cells

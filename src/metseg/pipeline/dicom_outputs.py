@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metseg.config.options import Format, SegmentOptions
 from metseg.core.errors import InputError, MetsegError
@@ -102,7 +103,9 @@ def _make(
     made: dict[str, Dataset] = {}
 
     def rtstruct() -> "Dataset":
-        regions = make_regions(instances, lesions, reference, options.margins_mm)
+        brain = _brain(result, options, written)
+        within = None if brain is None else reference.carry(brain)
+        regions = make_regions(instances, reference, options.margins_mm, within)
         return make_rtstruct(regions, reference, " ".join(model), now)
 
     def capture() -> "Dataset":
@@ -123,6 +126,16 @@ def _make(
         with _told(written, DICOM_FILES[name]):
             made[DICOM_FILES[name]] = makers[name]()
     return made
+
+
+def _brain(result: CaseResult, options: SegmentOptions, written: DicomWritten) -> NDArray[np.bool_] | None:
+    """Where margins may go, if that is limited: what is not empty in an image whose skull was taken off."""
+    if not (options.margins_mm and options.margins_in_brain):
+        return None
+    if not result.study.skull_stripped:
+        written.warnings.append("Margins were not cut at the brain's edge, as the skull is in the image.")
+        return None
+    return np.asarray(np.any([image.array != 0 for image in result.study.images.values()], axis=0))
 
 
 @contextmanager
