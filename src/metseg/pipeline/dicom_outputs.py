@@ -60,14 +60,21 @@ def write_dicom(result: CaseResult, case_input: CaseInput, folder: Path, options
         wanted = [name for name in wanted if name not in _OF_LESIONS]
     if not wanted:
         return written
-    with _told(written, "The DICOM results"):
+    from metseg.io.dicom_values import quiet
+
+    encoded: dict[str, bytes] = {}
+    images: tuple[Dataset, ...] = ()
+    with quiet(), _told(written, "The DICOM results"):
         reference, images = _reference(result, case_input)
         made = _make(result, reference, options, wanted, written)
-        if made:
-            made.update({_IMAGE.format(number): image for number, image in enumerate(images, 1)})
-        for name, dataset in made.items():
-            write_bytes(folder / name, _encoded(dataset))
-            written.names.append(name)
+        encoded = {name: _encoded(dataset) for name, dataset in made.items()}
+    if not encoded:
+        return written
+    for name, content in encoded.items():
+        write_bytes(folder / name, content)
+    for number, image in enumerate(images, 1):
+        write_bytes(folder / _IMAGE.format(number), _encoded(image))
+    written.names += [*encoded, *(_IMAGE.format(number) for number in range(1, len(images) + 1))]
     return written
 
 
