@@ -14,6 +14,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from dicom_cases import GEOMETRIES, balls, drawn, series
 from metseg.io.rt_regions import make_regions
@@ -49,7 +50,7 @@ def errors(name: str, *, other: bool) -> Array:
         i, j, k = reference.grid.spacing_mm
         theirs = plastimatch(folder, folder / "rtstruct.dcm") if other else {}
         rows = []
-        for roi, lesion in zip(read_rois(structures), lesions, strict=True):
+        for roi, lesion in zip(read_rois(dcmread(folder / "rtstruct.dcm")), lesions, strict=True):
             true = lesion.volume_mm3
             volumes = [
                 fill(roi, made).sum() * i * j * k,

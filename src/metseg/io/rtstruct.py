@@ -30,7 +30,7 @@ _CODES: Final = {
 
 
 def make_rtstruct(regions: Sequence[Region], reference: Reference, model: str, now: datetime) -> Dataset:
-    """A structure set, ready to be written.
+    """A structure set, ready to be written; its contours are text until it is read again.
 
     Args:
         regions: at least one.
