@@ -85,3 +85,18 @@ def test_bytes_that_are_no_text_say_so(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not valid TOML"):
         read_options_file(path)
+
+
+def test_dicom_options_are_lists_that_mean_what_they_say():
+    options = resolve_options(file={}, flags={"formats": "nifti,sr", "margins_mm": "2, 1,1"})
+    assert options.formats == ("nifti", "sr", "dicom-seg")
+    assert options.margins_mm == (1.0, 2.0)
+    assert resolve_options(file={"margins_mm": 1.5}, flags={}).margins_mm == (1.5,)
+
+
+@pytest.mark.parametrize(
+    "flags", [{"margins_mm": "0"}, {"margins_mm": "1;2"}, {"margins_mm": "nan"}, {"seg_type": "x"}]
+)
+def test_dicom_options_that_are_none_are_refused(flags):
+    with pytest.raises(ConfigError, match=next(iter(flags))):
+        resolve_options(file={}, flags=flags)

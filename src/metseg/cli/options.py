@@ -31,12 +31,26 @@ MinVolumeOption = Annotated[
 FormatsOption = Annotated[
     str | None,
     typer.Option(
-        "--formats", metavar="LIST", help="What to write: nifti,json,csv,png,html (and pdf,probability,uncertainty)."
+        "--formats",
+        metavar="LIST",
+        help="What to write: nifti,json,csv,png,html (and pdf,probability,uncertainty; DICOM: "
+        "dicom-seg,sr,rtstruct,secondary-capture).",
     ),
+]
+SegTypeOption = Annotated[
+    str | None,
+    typer.Option("--seg-type", metavar="NAME", help="How dicom-seg is stored: binary (default) or labelmap."),
+]
+MarginOption = Annotated[
+    str | None,
+    typer.Option("--margin-mm", metavar="LIST", help="Margins in rtstruct, for instance 1,2: PTV_01_1mm and so on."),
 ]
 ProbabilityOption = Annotated[bool, typer.Option("--probability", help="Write probability.nii.gz too.")]
 UncertaintyOption = Annotated[
     bool, typer.Option("--uncertainty", help="Write uncertainty.nii.gz too: the entropy of the probability, in bits.")
+]
+InBrainOption = Annotated[
+    bool, typer.Option("--margin-in-brain", help="Margins end where the brain does; for images without a skull only.")
 ]
 ForceModalityOption = Annotated[
     bool, typer.Option("--force-modality", help="Go on where the image does not look like what the model expects.")
@@ -72,10 +86,13 @@ def given(
     operating_point: str | None,
     min_volume_mm3: float | None,
     formats: str | None,
+    dicom: tuple[str | None, str | None, bool] = (None, None, False),
     force_modality: bool,
     modes: Mapping[str, bool],
 ) -> dict[str, Any]:
     """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out.
+
+    ``dicom`` holds ``--seg-type``, ``--margin-mm`` and ``--margin-in-brain``.
 
     Raises:
         ConfigError: two modes.
@@ -91,6 +108,9 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
+        "seg_type": dicom[0],
+        "margins_mm": dicom[1],
+        "margins_in_brain": dicom[2] or None,
         "force_modality": force_modality or None,
         "mode": chosen[0] if chosen else None,
     }

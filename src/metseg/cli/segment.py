@@ -48,6 +48,9 @@ def segment_command(
     operating_point: shared.PointOption = None,
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
+    seg_type: shared.SegTypeOption = None,
+    margin_mm: shared.MarginOption = None,
+    margin_in_brain: shared.InBrainOption = False,
     probability: shared.ProbabilityOption = False,
     uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
@@ -65,7 +68,6 @@ def segment_command(
     highest code among the errors. Research software: not for diagnosis or treatment decisions.
     """
     with reported(as_json=as_json, debug=debug):
-        named = {"t1c": t1c, "t1n": t1n, "t2f": t2f, "t2w": t2w, "ct": ct}
         flags = shared.given(
             model=model,
             engine=engine,
@@ -74,14 +76,15 @@ def segment_command(
             operating_point=operating_point,
             min_volume_mm3=min_volume_mm3,
             formats=formats,
+            dicom=(seg_type, margin_mm, margin_in_brain),
             force_modality=force_modality,
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )
-        cases, failures = _cases(inputs or [], {name: path for name, path in named.items() if path}, out, prior)
+        cases, outcomes = _cases(inputs, {"t1c": t1c, "t1n": t1n, "t2f": t2f, "t2w": t2w, "ct": ct}, out, prior)
         flags["identify"] = identify or None
         prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
-        outcomes = run(prepared, cases, out, force=force, show_progress=not quiet)
-        code = show([*failures, *outcomes], prepared, out, as_json=as_json, quiet=quiet, debug=debug)
+        outcomes += run(prepared, cases, out, force=force, show_progress=not quiet)
+        code = show(outcomes, prepared, out, as_json=as_json, quiet=quiet, debug=debug)
     raise typer.Exit(code)
 
 
@@ -148,9 +151,9 @@ def show(
 
 
 def _cases(
-    inputs: list[Path], named: dict[str, Path], out: Path, prior: Path | None
+    inputs: list[Path] | None, named: dict[str, Path | None], out: Path, prior: Path | None
 ) -> "tuple[list[CaseInput], list[CaseOutcome]]":
-    cases, failures = _found(inputs, named, out)
+    cases, failures = _found(inputs or [], {name: path for name, path in named.items() if path}, out)
     if prior is not None:
         from metseg.io.prior import with_priors
 

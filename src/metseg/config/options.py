@@ -8,7 +8,11 @@ from metseg.core.options import Options
 from metseg.engines.base import Mode
 from metseg.engines.registry import DEFAULT_ENGINE
 
-Format = Literal["nifti", "json", "csv", "png", "html", "pdf", "probability", "uncertainty"]
+Format = Literal[
+    "nifti", "json", "csv", "png", "html", "pdf", "probability", "uncertainty",
+    "dicom-seg", "sr", "rtstruct", "secondary-capture",
+]  # fmt: skip
+SegType = Literal["binary", "labelmap"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("nifti", "json", "csv", "png", "html")
 
@@ -27,8 +31,12 @@ class SegmentOptions(Options):
         min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
         formats: what is written: ``nifti`` the masks, ``json`` and ``csv`` the lesion table, ``png`` the preview,
             ``html`` the report, ``pdf`` the same as PDF/A, ``probability`` the probability of lesion in image space,
-            ``uncertainty`` its entropy in bits. ``run.json`` is always written.
+            ``uncertainty`` its entropy in bits; ``dicom-seg``, ``sr``, ``rtstruct`` and ``secondary-capture`` DICOM
+            objects (``sr`` brings the ``dicom-seg`` that it refers to). ``run.json`` is always written.
         identify: write the patient's name, id, date of birth and date of study, as DICOM headers say, into the report.
+        seg_type: how ``dicom-seg`` is stored: a bit a voxel for each lesion, or one number a voxel.
+        margins_mm: for each, ``rtstruct`` also holds every lesion with this margin around it.
+        margins_in_brain: margins end where the brain does, where it is known: in images whose skull was taken off.
         force_modality: go on, with a warning, where the image does not look like what the model expects.
     """
 
@@ -41,6 +49,9 @@ class SegmentOptions(Options):
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     formats: tuple[Format, ...] = DEFAULT_FORMATS
     identify: bool = False
+    seg_type: SegType = "binary"
+    margins_mm: tuple[Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)], ...] = ()
+    margins_in_brain: bool = False
     force_modality: bool = False
 
     @field_validator("operating_point", mode="before")
@@ -65,5 +76,18 @@ class SegmentOptions(Options):
             if not names:
                 message = "at least one format is needed"
                 raise ValueError(message)
-            return tuple(dict.fromkeys(names))
+            needed = ["dicom-seg"] if "sr" in names else []
+            return tuple(dict.fromkeys([*names, *needed]))
         return names
+
+    @field_validator("margins_mm", mode="before")
+    @classmethod
+    def _margins(cls, value: object) -> object:
+        """``"1,2"`` becomes a list; each once, ascending."""
+        margins = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if isinstance(margins, int | float) and not isinstance(margins, bool):
+            margins = [margins]
+        try:
+            return tuple(sorted({float(one) for one in margins})) if isinstance(margins, list | tuple) else margins
+        except (TypeError, ValueError):
+            return margins

@@ -30,6 +30,7 @@ class Lesion:
         known: whether it touches a lesion that is known from an earlier visit; None where none was given.
         side: on which side of the brain's plane of symmetry its centre lies; ``"midline"`` where it is too near to
             tell, None where it was not determined.
+        tracking_uid: names it across visits, as a DICOM UID; None where nobody gave one.
     """
 
     id: int
@@ -44,6 +45,7 @@ class Lesion:
     confidence: float | None = None
     known: bool | None = None
     side: Side | None = None
+    tracking_uid: str | None = None
 
     @property
     def volume_ml(self) -> float:
@@ -63,6 +65,7 @@ class KnownLesion:
         value: of its voxels in the study's prior; where none are its own since another lesion has them too (on a
             coarser grid), of the other's; 0 where it lies outside.
         found: whether a lesion that was found touches it; None as long as nobody looked.
+        tracking_uid: of the lesion at the earlier visit, where that is known.
     """
 
     id: int
@@ -71,6 +74,7 @@ class KnownLesion:
     share_inside: float
     value: int
     found: bool | None = None
+    tracking_uid: str | None = None
 
     @property
     def status(self) -> KnownStatus:

@@ -16,7 +16,7 @@ from metseg.core.errors import InputError
 from metseg.core.volume import Volume
 from metseg.io.dicom_choice import choose_modality, choose_series, description_of
 from metseg.io.dicom_frames import Frame, contrast_given
-from metseg.io.dicom_geometry import lay_out
+from metseg.io.dicom_geometry import Layout, lay_out
 from metseg.io.dicom_headers import scan_headers
 from metseg.io.dicom_pixels import PixelReader, read_array
 from metseg.io.dicom_series import Candidate, find_candidates
@@ -76,22 +76,55 @@ def read_dicom(
             ``docs/reference/dicom-intake.md`` for each finding.
     """
     with quiet():
-        candidates, ignored = _candidates(paths)
-        chosen, choice_notes = choose_series(candidates, modality)
-        reader = PixelReader(chosen.modality)
-        frames, slice_notes = one_frame_a_position(chosen, reader.read)
-        name = chosen.name[0].upper() + chosen.name[1:]
-        layout = lay_out(frames, name, limits)
+        series = find_series(paths, modality=modality, limits=limits)
+        frames, chosen, layout = series.frames, series.chosen, series.layout
         reader = PixelReader(chosen.modality)
         array = read_array(frames, layout, reader)
-        volume, value_notes = checked_volume(name, array, layout.grid, limits)
+        volume, value_notes = checked_volume(series.name, array, layout.grid, limits)
         used = tuple(dict.fromkeys(frame.header.path for frame in frames))
-        passed_over = (f"Passed over: {_listed(ignored)}.",) if ignored else ()
-        notes = (*choice_notes, *passed_over, *slice_notes, *layout.notes)
-        notes += (*reader.notes(), *_scale_notes(frames), *value_notes)
+        notes = (*series.notes, *reader.notes(), *_scale_notes(frames), *value_notes)
         described = sequences_in(description_of(chosen)) if chosen.modality == "MR" else frozenset()
         slices = tuple(map(_slice_name, frames))
         return DicomImage(volume, _technical(frames[0], chosen.modality), notes, _sha256(used), used, described, slices)
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The frames of the volume that is used, and where they lie; pixels unread.
+
+    Args:
+        chosen: the series they are of.
+        frames: one a position, sorted along the normal.
+        layout: the grid.
+        notes: what was chosen, left out or repaired, a sentence each.
+    """
+
+    chosen: Candidate
+    frames: Sequence[Frame]
+    layout: Layout
+    notes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """For the start of a message."""
+        return self.chosen.name[0].upper() + self.chosen.name[1:]
+
+
+def find_series(
+    paths: Sequence[Path], *, modality: Literal["MR", "CT"] | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Series:
+    """The series that ``read_dicom`` reads, and how it lies; pixels are looked at only where two slices share a place.
+
+    Raises:
+        InputError: as ``read_dicom``, but for what only pixels tell.
+    """
+    candidates, ignored = _candidates(paths)
+    chosen, choice_notes = choose_series(candidates, modality)
+    reader = PixelReader(chosen.modality)
+    frames, slice_notes = one_frame_a_position(chosen, reader.read)
+    layout = lay_out(frames, chosen.name[0].upper() + chosen.name[1:], limits)
+    passed_over = (f"Passed over: {_listed(ignored)}.",) if ignored else ()
+    return Series(chosen, frames, layout, (*choice_notes, *passed_over, *slice_notes, *layout.notes))
 
 
 def modality_of_files(paths: Sequence[Path]) -> Literal["MR", "CT"]:

@@ -16,7 +16,8 @@ from pydicom.multival import MultiValue
 
 # One logger tree per decoder; their records can quote header values.
 _TALKATIVE: Final = (
-    "pydicom", "pydicom.pixels.utils", "pydicom.pixels.decoders.base", "pylibjpeg", "pylibjpeg.utils", "openjpeg",
+    "highdicom.base", "highdicom.valuerep", "openjpeg", "pydicom", "pydicom.pixels.decoders.base",
+    "pydicom.pixels.utils", "pylibjpeg", "pylibjpeg.utils",
 )  # fmt: skip
 
 

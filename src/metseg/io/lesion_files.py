@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +24,9 @@ UNITS: Final = {
     "confidence": "0 to 1; null where the engine gives none",
     "side": "of the brain: left, right, or midline (within 5 mm of it); null where it was not determined",
 }
+_TRACKING: Final = "tracking_uid"
+_UID: Final = re.compile(r"2\.25\.(0|[1-9]\d{0,38})")
+_LARGEST_TABLE: Final = 64 * 2**20
 _UNITS_OF_KNOWN: Final = {
     "known": "of a lesion: whether it touches one known from an earlier visit",
     "share_inside": "0 to 1: how much of a known lesion lies in the image",
@@ -54,9 +58,24 @@ def write_lesions_json(
         "total_volume_ml": _rounded(lesions.total_volume_mm3 / 1000, 7),
         **({} if known is None else {"known": known_summary(known)}),
         "lesions": [_record(lesion) for lesion in lesions],
-        "units": {**UNITS, **({} if known is None else _UNITS_OF_KNOWN)},
+        "units": {
+            **UNITS,
+            **({} if known is None else _UNITS_OF_KNOWN),
+            **({_TRACKING: "names a lesion across visits"} if any(one.tracking_uid for one in lesions) else {}),
+        },
     }
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_tracking_uids(path: Path) -> dict[int, str]:
+    """The tracking UIDs that a table written by ``write_lesions_json`` gives, by lesion; none where it gives none."""
+    try:
+        if path.stat().st_size > _LARGEST_TABLE:
+            return {}
+        records = json.loads(path.read_text(encoding="utf-8"))["lesions"]
+        return {int(each["id"]): each[_TRACKING] for each in records if _UID.fullmatch(str(each.get(_TRACKING, "")))}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
 
 
 def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False) -> None:
@@ -116,6 +135,7 @@ def _record(lesion: Lesion) -> dict[str, Any]:
         "confidence": None if lesion.confidence is None else _rounded(lesion.confidence),
         "side": lesion.side,
         **({} if lesion.known is None else {"known": lesion.known}),
+        **({} if lesion.tracking_uid is None else {"tracking_uid": lesion.tracking_uid}),
     }
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.study import Study
@@ -15,11 +17,13 @@ from metseg.io.discover import CaseInput
 from metseg.io.folder_walk import is_folder, there
 from metseg.io.image_file import WARNING
 from metseg.io.labels import read_labels
+from metseg.io.lesion_files import read_tracking_uids
 from metseg.lesions.components import label_instances
 from metseg.lesions.known import measure_known
 from metseg.preprocess.nearest import carried_to_grid
 
 # In a folder, the first of these that is there; the last two are results of metseg.
+_NUMBERED: Final = "lesions.nii.gz"
 _NAMES: Final = ("{case}.nii.gz", "{case}/lesions.nii.gz", "{case}/segmentation.nii.gz")
 # In messages and notes: the file's own name may be the patient's, and notes go into the result.
 _NAME: Final = "the prior"
@@ -84,7 +88,8 @@ def guided_by(study: Study, path: Path) -> Study:
     grid = read.labels.grid
     lesions = LabelMap(label_instances(mask), grid)
     prior = LabelMap(carried_to_grid(lesions.array, grid, study.grid), study.grid)
-    known = measure_known(lesions, prior)
+    names = _names(path, np.asarray(read.labels.array), lesions.array)
+    known = tuple(replace(one, tracking_uid=names.get(one.id)) for one in measure_known(lesions, prior))
     outside_mm3 = sum((1 - one.share_inside) * one.volume_mm3 for one in known)
     if outside_mm3 > (_MOST_OUTSIDE + _ROUNDING) * sum(one.volume_mm3 for one in known):
         raise InputError(
@@ -92,6 +97,21 @@ def guided_by(study: Study, path: Path) -> Study:
             hint="Register the earlier visit to this study, and bring its mask along.",
         )
     return replace(study, source=source, prior=prior, known=known)
+
+
+def _names(path: Path, values: NDArray[Any], components: NDArray[Any]) -> dict[int, str]:
+    """The tracking UID of each component, where the mask is a result of metseg with its table beside it."""
+    if path.name != _NUMBERED:
+        return {}
+    uids = read_tracking_uids(path.with_name("lesions.json"))
+    found: dict[int, str] = {}
+    for number, box in enumerate(find_objects(components), 1):
+        inside = values[box][components[box] == number]
+        numbers, counts = np.unique(inside, return_counts=True)
+        uid = uids.get(int(numbers[counts.argmax()]))
+        if uid is not None and uid not in found.values():
+            found[number] = uid
+    return found
 
 
 def _in_folder(folder: Path, case: str) -> Path | None:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from metseg.core.errors import ConfigError, InputError
 from metseg.core.study import Identity, Modality, Source, Study
@@ -16,6 +17,9 @@ from metseg.io.limits import DEFAULT_LIMITS, Limits
 from metseg.io.prior import guided_by
 from metseg.io.sequence_names import Told, sequence_doubts, sequences_in
 from metseg.io.zip_files import unpacked
+
+if TYPE_CHECKING:
+    from metseg.io.dicom_reference import Reference
 
 
 def read_study(
@@ -125,6 +129,21 @@ def _dicom_parts(case_input: CaseInput) -> list[CaseInput]:
         return [case_input] if is_dicom_case(case_input) else []
     parts = [part for path in case_input.sequences.values() for part in find_sources([path])]
     return [part for part in parts if is_dicom_case(part)]
+
+
+def read_dicom_reference(
+    case_input: CaseInput, sequence: str, modality: Modality, limits: Limits = DEFAULT_LIMITS
+) -> "Reference":
+    """The DICOM series that ``read_study`` read as ``sequence``, as results refer to it.
+
+    Raises:
+        InputError: it cannot be referred to.
+    """
+    from metseg.io.dicom_reference import read_reference
+
+    case = case_input if case_input.sequences is None else find_sources([case_input.sequences[sequence]])[0]
+    with _dicom_files(case, limits) as files:
+        return read_reference(files, modality, limits)
 
 
 def _read_named(

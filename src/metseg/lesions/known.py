@@ -73,6 +73,8 @@ def match_known(
 ) -> tuple[LesionTable, tuple[KnownLesion, ...]]:
     """Say of each lesion whether it touches a known one (shares a voxel with it, or a corner of one), and the reverse.
 
+    A lesion gets the tracking UID of the largest known one that it touches and no larger lesion took it from.
+
     Args:
         instances: numbered as in ``lesions``.
         lesions: what was found.
@@ -85,10 +87,18 @@ def match_known(
     corners = np.ones((3, 3, 3), dtype=bool)
     marked: list[Lesion] = []
     touched: set[int] = set()
+    # Largest first: of a lesion that fell apart the largest part keeps the name, of several that grew together the
+    # largest one's counts.
+    names: dict[int, str] = {}
+    for one in known:
+        if one.tracking_uid and one.value:
+            names.setdefault(one.value, one.tracking_uid)
     for lesion in lesions:
         around = tuple(slice(max(0, first - 1), stop + 1) for first, stop in zip(*lesion.bbox_ijk))
         reached = binary_dilation(instances.array[around] == lesion.id, corners)
         values = set(prior.array[around][reached].tolist()) - {0}
-        marked.append(replace(lesion, known=bool(values)))
+        value = next((value for value in names if value in values), None)
+        name = None if value is None else names.pop(value)
+        marked.append(replace(lesion, known=bool(values), tracking_uid=name))
         touched |= values
     return LesionTable(tuple(marked)), tuple(replace(one, found=one.value in touched) for one in known)

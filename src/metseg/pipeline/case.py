@@ -14,6 +14,7 @@ from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
 from metseg.io.read import first_image, read_identity, read_study
+from metseg.pipeline.dicom_outputs import write_dicom
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import (
     MANIFEST,
@@ -201,7 +202,10 @@ def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
     formats = case.task.options.formats
     identity = read_identity(case.task.case_input) if case.task.options.identify else None
     warnings = write_outputs(result, folder, formats, identity=identity)
-    names = [folder / name for name in file_names(formats) if (folder / name).exists()]
+    dicom = write_dicom(result, case.task.case_input, folder, case.task.options)
+    warnings += dicom.warnings
+    written = dict.fromkeys([*file_names(formats), *dicom.names])
+    names = [folder / name for name in written if (folder / name).exists()]
     manifest = compose_manifest(result, case.task.case_input, mark=case.mark, outputs=names, warnings=warnings)
     stages = {"read": case.read_s, **result.provenance.timings_s, "write": perf_counter() - start}
     manifest["timings_s"] = {stage: round(seconds, 3) for stage, seconds in stages.items()}

@@ -13,6 +13,7 @@ from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 from metseg.io.nifti import write_nifti
 from metseg.io.nifti_header import NiftiCodes
 from metseg.lesions.uncertainty import uncertainty
+from metseg.pipeline.dicom_outputs import DICOM_FILES
 
 if TYPE_CHECKING:
     from metseg.report.pictures import CasePictures
@@ -28,6 +29,7 @@ FILES: Final[dict[Format, tuple[str, ...]]] = {
     "pdf": ("report.pdf",),
     "probability": ("probability.nii.gz",),
     "uncertainty": ("uncertainty.nii.gz",),
+    **{format_: (name,) for format_, name in DICOM_FILES.items()},
 }
 
 

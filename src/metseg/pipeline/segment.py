@@ -27,6 +27,7 @@ from metseg.lesions.confidence import calibrate
 from metseg.lesions.known import match_known, measure_known, near_known
 from metseg.lesions.measure import drop_unconfident, measure_lesions
 from metseg.lesions.midline import with_sides
+from metseg.lesions.tracking import track_lesions
 from metseg.pipeline.brain import brain_of, midline_of
 from metseg.pipeline.guard import check_brain, check_burden, check_modality
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
@@ -178,6 +179,7 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     if study.prior is not None:
         known = study.known or measure_known(study.prior, study.prior)
         lesions, known = match_known(instances, lesions, study.prior, known)
+    lesions = track_lesions(lesions, instances, study.source.sha256)
     dropped = np.isin(labels.array, engine.card.lesion) & (instances.array == 0)
     segmentation = LabelMap(np.where(dropped, np.uint8(0), labels.array), study.grid, labels.labels)
     wanted = {"probability", "uncertainty"} & set(options.formats)

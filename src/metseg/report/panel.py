@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 from scipy.ndimage import find_objects
 
-from metseg.report.contour import outlines
+from metseg.lesions.outline import outlines
 from metseg.report.contrast import Window
 from metseg.report.style import BLACK, MARK, Colour, font, lesion_colour
 from metseg.report.view import View

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from metseg.report.contour import enclosed_area, outlines, signed_area
+from metseg.lesions.outline import enclosed_area, outlines, signed_area
 
 
 def test_one_pixel_is_a_unit_square():
