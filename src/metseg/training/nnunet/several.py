@@ -83,7 +83,8 @@ def _listen(ends: list[Connection], processes: list[Any], say: Say) -> dict[str,
     if told:
         raise ToldError
     if codes := [process.exitcode for process in processes if process.exitcode]:
-        how = f"exit code {codes[0]}" if codes[0] > 0 else f"signal {-codes[0]}"
+        first = min(codes)  # one that was killed, rather than those that missed it
+        how = f"exit code {first}" if first > 0 else f"signal {-first}"
         raise MetsegError(
             f"One of the {len(processes)} processes that train together ended with {how}.",
             hint="The same command goes on from the last checkpoint. What they printed is in the run's logs.",

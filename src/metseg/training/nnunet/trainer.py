@@ -69,7 +69,7 @@ class Trainer(nnUNetTrainer):
         self.logger.plot_progress_png = lambda _folder: None  # drawn by the parent
         self.logger.local_logger.my_fantastic_logging[_SENSITIVITY] = []  # nnU-Net's logger knows its own keys alone
         self.together = self.is_ddp
-        if self.together and recipe.device == "cpu":
+        if self.together and distributed.get_backend() == "gloo":
             self.device, self.grad_scaler = torch.device("cpu"), None  # nnU-Net takes it for granted that it is CUDA
 
     def seed(self, epoch: int) -> None:
