@@ -93,12 +93,12 @@ def test_numeric_rooms_open_no_file(trees):
     assert found == []
 
 
-def test_two_files_name_the_package_of_nnunet():
-    """One that runs inside a child process, and one that starts it."""
+def test_three_files_name_the_package_of_nnunet():
+    """One that runs inside a child process, the trainer that it uses, and one that starts it."""
     found = {
         named(path) for path in FILES if PACKAGE in path.parents and "nnunetv2" in path.read_text(encoding="utf-8")
     }
-    assert found == {"src/metseg/training/nnunet/child.py", "src/metseg/training/nnunet/process.py"}
+    assert found == {f"src/metseg/training/nnunet/{name}.py" for name in ("child", "process", "trainer")}
 
 
 def test_no_file_has_a_vague_name():

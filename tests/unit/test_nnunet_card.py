@@ -11,9 +11,9 @@ from metseg.training.nnunet.dataset import read_raw
 from metseg.training.nnunet.recipe import NnunetRecipe
 from nnunet_raw import make_raw
 
-LOG = """epoch,seconds,learning_rate,train_loss,val_loss,pseudo_dice,pseudo_dice_mean
-1,3.4,0.01,1.02,0.83,,
-2,3.1,0.005,0.73,0.56,0.25,0.25
+LOG = """epoch,seconds,learning_rate,train_loss,val_loss,pseudo_dice,pseudo_dice_mean,lesion_sensitivity
+1,3.4,0.01,1.02,0.83,,,
+2,3.1,0.005,0.73,0.56,0.25,0.25,0.5
 """
 
 

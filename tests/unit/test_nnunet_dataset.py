@@ -157,6 +157,8 @@ def test_a_run_goes_on_with_its_own_recipe_and_data_alone(data, tmp_path):
 
 
 def test_an_epoch_is_told_in_a_line():
-    content = {"epoch": 3, "epochs": 10, "train_loss": -0.12345, "pseudo_dice": None, "left_s": 7200.0}
+    content = {"epoch": 3, "epochs": 10, "train_loss": -0.12345, "pseudo_dice": None, "left_s": 7200.0,
+               "lesion_sensitivity": None}  # fmt: skip
     assert epoch_text(content) == "epoch 3 of 10, loss -0.123, 2.0 h left"
-    assert epoch_text({**content, "pseudo_dice": 0.5, "left_s": 61}).endswith("pseudo Dice 0.500, 1 min left")
+    more = {**content, "pseudo_dice": 0.5, "lesion_sensitivity": 2 / 3, "left_s": 61}
+    assert epoch_text(more).endswith("pseudo Dice 0.500, 67% of lesions found, 1 min left")

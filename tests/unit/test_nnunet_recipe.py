@@ -62,6 +62,9 @@ def test_a_file_that_is_none_is_refused_by_its_name(tmp_path):
         ({"patch": (8, 8, 8)}, "one of at least 16 voxels"),
         ({"configuration": "2d", "mirror_axes": (2,)}, "mirror_axes of 2d are some of 0, 1, once"),
         ({"mirror_axes": (0, 0)}, "mirror_axes of 3d_fullres"),
+        ({"batch": 2, "gpus": 3}, "each of 3 gpus needs a patch of a batch, which is 2"),
+        ({"device": "mps", "gpus": 2}, "mps has one GPU"),
+        ({"loss": "dice"}, "loss"),
         ({"start": "models/a", "patch": (32, 32, 32)}, "come with the bundle that start names"),
     ],
 )
@@ -122,6 +125,13 @@ def test_plans_that_lack_the_configuration_are_refused():
     with pytest.raises(ConfigError, match="plans no 3d_fullres") as error:
         check_plans({"configurations": {"2d": plan()}}, recipe())
     assert error.value.hint == "Take the configuration 2d."
+
+
+def test_a_planned_batch_that_cannot_be_shared_is_refused():
+    known = {"configurations": {"3d_fullres": plan()}}
+    check_plans(known, recipe(gpus=2))
+    with pytest.raises(ConfigError, match="A batch of 3d_fullres has 2 patches, fewer than 3 GPUs"):
+        check_plans(known, recipe(gpus=3))
 
 
 def test_networks_of_two_stages_are_refused():

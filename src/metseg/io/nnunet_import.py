@@ -321,7 +321,7 @@ def _manifest(
     return {
         "name": name, "version": chosen.hashes[f"{trained.path.name}/plans.json"][:12],
         "modality": "CT" if sequences == ("ct",) else "MR", "sequences": sequences, "spacing_mm": spacing,
-        "labels": named, "lesion": _lesion(named, wishes.lesion), "outputs": tuple(named.values()),
+        "labels": named, "lesion": lesion_labels(named, wishes.lesion), "outputs": tuple(named.values()),
         "preprocessing": trained.plans().steps(), "nnunet": model, "operating_points": {"nnunet": {"threshold": None}},
         "default_operating_point": "nnunet",
         "training_data": (f"What {trained.trainer} was trained on: {trained.path.parent.name}.",),
@@ -332,8 +332,16 @@ def _manifest(
     }  # fmt: skip
 
 
-def _lesion(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]:
-    """Values of the labels that make a lesion."""
+def lesion_labels(labels: Mapping[int, str], wished: Sequence[str]) -> tuple[int, ...]:
+    """Values of the labels that make a lesion.
+
+    Args:
+        labels: their names, by value.
+        wished: names of those that do; none: all but those that name something else.
+
+    Raises:
+        ConfigError: a name that is not among them.
+    """
     if unknown := [name for name in wished if name not in labels.values()]:
         raise ConfigError(f"The model has no label {unknown[0]!r}.", hint=f"It has {', '.join(labels.values())}.")
     own = [value for value, name in labels.items() if (name in wished if wished else not _NO_LESION.search(name))]

@@ -3,13 +3,9 @@
 nnU-Net's own commands are not used: they find trainers by name in nnU-Net's package. Its classes are called instead.
 """
 
-import csv
 import errno
-import io
 import json
-import math
 import os
-import random
 import shutil
 import signal
 import sys
@@ -17,7 +13,6 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -26,159 +21,17 @@ from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_en
     nnUNetPlannerResEncL,
     nnUNetPlannerResEncM,
 )
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from metseg.core.errors import ConfigError, InputError, MetsegError, ModelError
-from metseg.training.nnunet.messages import EPOCH, ERROR, PROGRESS, RESULT, Say, line_of, plain_error
+from metseg.training.nnunet.messages import ERROR, PROGRESS, RESULT, Say, line_of, plain_error
 from metseg.training.nnunet.plan_edits import PLANNERS, Topology, check_plans, check_start, with_network, with_patch
 from metseg.training.nnunet.recipe import NnunetRecipe
+from metseg.training.nnunet.several import ToldError, train_together
+from metseg.training.nnunet.trainer import Trainer, number, replace
 
 _PLANNERS: Final = {one.__name__: one for one in (ExperimentPlanner, nnUNetPlannerResEncM, nnUNetPlannerResEncL)}
 _LEAST_EDGE: Final = 4  # of the coarsest feature map: nnU-Net's
-LOG: Final = "log.csv"
-_COLUMNS: Final = {
-    "learning_rate": "lrs", "train_loss": "train_losses", "val_loss": "val_losses", "pseudo_dice": "mean_fg_dice",
-    "pseudo_dice_mean": "ema_fg_dice",
-}  # fmt: skip
-
-
-class _EnoughError(Exception):
-    """The budget is spent."""
-
-
-class Trainer(nnUNetTrainer):
-    """nnU-Net's trainer with the recipe's budget.
-
-    It calls itself ``nnUNetTrainer`` in names of folders and in checkpoints, so that nnU-Net itself can predict with
-    what it trained. ``recipe``, ``say`` and ``doing`` are set before it trains: nnU-Net's trainers keep all arguments
-    of their making in checkpoints.
-    """
-
-    recipe: NnunetRecipe
-    say: Say
-    doing: str
-
-    def take(self, recipe: NnunetRecipe, say: Say, doing: str) -> None:
-        """Take over the recipe's dials."""
-        self.recipe, self.say, self.doing = recipe, say, doing
-        self.num_epochs, self.save_every = recipe.epochs, recipe.save_every
-        self.num_iterations_per_epoch = recipe.iterations
-        self.num_val_iterations_per_epoch = recipe.validation_iterations
-        self.logger.plot_progress_png = lambda _folder: None  # drawn by the parent
-
-    def seed(self, epoch: int) -> None:
-        """Begin an epoch as it begins in every run of this recipe, also in one that goes on."""
-        fold = 1000 if self.fold == "all" else int(self.fold)
-        number = int(np.random.SeedSequence([self.recipe.seed, fold, epoch]).generate_state(1)[0])
-        random.seed(number)
-        np.random.seed(number)  # noqa: NPY002  nnU-Net draws from it
-        torch.manual_seed(number)
-
-    def _do_i_compile(self) -> bool:
-        return self.recipe.compile and self.device.type == "cuda"
-
-    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:  # noqa: N802  nnU-Net's name
-        """Mirror along the recipe's axes."""
-        rotation, flat, size, mirrored = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        if self.recipe.mirror_axes is not None:
-            # None, not (), is nnU-Net's word for no mirroring.
-            mirrored = self.inference_allowed_mirroring_axes = tuple(sorted(self.recipe.mirror_axes)) or None
-        return rotation, flat, size, mirrored
-
-    @staticmethod
-    def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
-        """nnU-Net's, but for its choice between two ways to blur by their speed, which makes runs differ."""
-        transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
-        for one in transforms.transforms:
-            inner = getattr(one, "transform", one)
-            if hasattr(inner, "benchmark"):
-                inner.benchmark = False
-        return transforms
-
-    def spent_s(self) -> float:
-        """Seconds of all epochs that are done, over all runs."""
-        begun, ended = (self.logger.get_value(f"epoch_{when}_timestamps", None) for when in ("start", "end"))
-        return float(sum(end - start for start, end in zip(begun, ended, strict=False)))
-
-    def on_train_epoch_start(self) -> None:
-        """Seed; let the learning rate fall by epochs or by minutes, whichever are spent first."""
-        self.seed(self.current_epoch)
-        super().on_train_epoch_start()
-        if self.recipe.minutes is not None:
-            share = min(self.spent_s() / (60 * self.recipe.minutes), 0.999)
-            self.lr_scheduler.step(max(float(self.current_epoch), share * self.num_epochs))
-
-    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One step.
-
-        Raises:
-            MetsegError: its loss is no number.
-        """
-        done = super().train_step(batch)
-        if not np.isfinite(done["loss"]).all():
-            raise MetsegError(
-                f"The loss is not a finite number in epoch {self.current_epoch + 1} of {self.doing}.",
-                hint="Look for images with values that are none or huge; the last checkpoint is from before.",
-            )
-        return done
-
-    def on_epoch_end(self) -> None:
-        """Keep the log, and tell of the epoch."""
-        super().on_epoch_end()
-        rows = self.rows()
-        text = io.StringIO()
-        table = csv.DictWriter(text, list(rows[-1]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        _replace(Path(self.output_folder) / LOG, text.getvalue())
-        spent, done = self.spent_s(), self.current_epoch
-        left = spent / done * (self.num_epochs - done)
-        if self.recipe.minutes is not None:
-            left = min(left, max(60 * self.recipe.minutes - spent, 0.0))
-        self.say(EPOCH, **{**rows[-1], "epochs": self.num_epochs, "left_s": left})
-
-    def spent(self) -> str:
-        """Which part of the budget is spent: ``"epochs"``, ``"minutes"``, ``"patience"``; empty: none."""
-        if self.current_epoch >= self.num_epochs:
-            return "epochs"
-        if self.recipe.minutes is not None and self.spent_s() >= 60 * self.recipe.minutes:
-            return "minutes"
-        means = [-math.inf if math.isnan(value) else value for value in self.logger.get_value("ema_fg_dice", None)]
-        if self.recipe.patience is not None and means:
-            return "patience" if len(means) - 1 - int(np.argmax(means)) >= self.recipe.patience else ""
-        return ""
-
-    def on_epoch_start(self) -> None:
-        """Stop where the budget is spent, also where a kill came between."""
-        if self.spent():
-            raise _EnoughError
-        super().on_epoch_start()
-
-    def rows(self) -> list[dict[str, Any]]:
-        """The log, an epoch a row; None where there is no number."""
-        values = {name: self.logger.get_value(key, None) for name, key in _COLUMNS.items()}
-        begun, ended = (self.logger.get_value(f"epoch_{when}_timestamps", None) for when in ("start", "end"))
-        return [
-            {"epoch": n + 1, "seconds": round(ended[n] - begun[n], 3),
-             **{name: _number(column[n]) for name, column in values.items()}}
-            for n in range(self.current_epoch)
-        ]  # fmt: skip
-
-    def run_training(self) -> None:
-        """Train until the budget is spent."""
-        try:
-            super().run_training()
-        except _EnoughError:
-            self.on_train_end()
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write aside, then rename: a checkpoint is whole or not there."""
-        super().save_checkpoint(f"{filename}.part")
-        Path(f"{filename}.part").replace(filename)
-
-
-Trainer.__name__ = "nnUNetTrainer"
 
 
 def plan(job: dict[str, Any], recipe: NnunetRecipe, _say: Say) -> dict[str, Any]:
@@ -202,7 +55,7 @@ def plan(job: dict[str, Any], recipe: NnunetRecipe, _say: Say) -> dict[str, Any]
         for one in recipe.prepared if recipe.batch is not None else ():
             plans["configurations"][one]["batch_size"] = recipe.batch
         shutil.copyfile(Path(job["raw"]) / name / "dataset.json", folder / "dataset.json")
-        _replace(folder / f"{planner.plans}.json", json.dumps(plans, indent=4))
+        replace(folder / f"{planner.plans}.json", json.dumps(plans, indent=4))
     known = PlansManager(plans)
     chosen = {one: known.get_configuration(one) for one in recipe.stages}
     return {"stages": {
@@ -261,7 +114,7 @@ def train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]
         plans={**plans, "continue_training": False}, configuration=job["configuration"], fold=job["fold"],
         dataset_json=dataset, device=device,
     )  # fmt: skip
-    trainer.take(recipe, say, job["doing"])
+    trainer.take(recipe, say, job["doing"], tuple(job["lesion"]))
     trainer.seed(recipe.epochs)  # of the weights; epochs have the numbers below
     out = Path(trainer.output_folder)
     there = [out / f"checkpoint_{kind}.pth" for kind in ("final", "latest", "best")]
@@ -270,26 +123,56 @@ def train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]
         trainer.load_checkpoint(str(known))
     elif job["weights"] is not None:
         trainer.initialize()
-        _load(trainer.network, Path(job["weights"]))
+        _load(getattr(trainer.network, "module", trainer.network), Path(job["weights"]))
     if known != there[0]:
         trainer.run_training()
+    validated = _validated(trainer, say, job["doing"])
+    return _result(trainer, validated) if trainer.local_rank == 0 else {}
+
+
+def _result(trainer: Trainer, validated: dict[str, Any]) -> dict[str, Any]:
+    """What a training gave."""
     return {
-        "folder": str(out), "epochs": len(trainer.rows()), "stopped": trainer.spent(),
-        "minutes": round(trainer.spent_s() / 60, 2), **_validated(trainer, say, job["doing"]), "device": device.type,
+        "folder": trainer.output_folder, "epochs": len(trainer.rows()), "stopped": trainer.spent(),
+        "minutes": round(trainer.spent_s() / 60, 2), **validated, "device": trainer.device.type,
         "parameters": sum(weights.numel() for weights in trainer.network.parameters()),
     }  # fmt: skip
 
 
 def _validated(trainer: Trainer, say: Say, doing: str) -> dict[str, Any]:
-    """What nnU-Net's validation gives: of how many studies, and the Dice of each label."""
+    """What nnU-Net's validation gives, in the first process: of how many studies, and the Dice of each label."""
     if not trainer.recipe.validation:
         return {"studies": 0, "dice": {}, "foreground_dice": None}
     say(PROGRESS, done=1.0, total=1.0, what=f"{doing}: validating")
     trainer.perform_actual_validation(False)
+    if trainer.local_rank != 0:
+        return {}
     summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
-    dice = {label: _number(scores["Dice"]) for label, scores in summary["mean"].items()}
-    foreground = _number(summary["foreground_mean"]["Dice"])
+    dice = {label: number(scores["Dice"]) for label, scores in summary["mean"].items()}
+    foreground = number(summary["foreground_mean"]["Dice"])
     return {"studies": len(summary["metric_per_case"]), "dice": dice, "foreground_dice": foreground}
+
+
+def _train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]:
+    """Train in this process, or in several."""
+    if recipe.gpus == 1:
+        return train(job, recipe, say)
+    if _device(recipe).type == "cuda" and torch.cuda.device_count() < recipe.gpus:
+        raise ConfigError(
+            f"There are {torch.cuda.device_count()} GPUs here, not {recipe.gpus}.", hint="Set gpus lower."
+        )
+    return train_together(recipe.gpus, _device(recipe).type, _one_of_several, (job, recipe), say)
+
+
+def _one_of_several(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]:
+    """Train in one of several processes; what went wrong and has a sentence is told in it."""
+    try:
+        return train(job, recipe, say)
+    except Exception as error:
+        if (told := _known_trouble(error)) is None:
+            raise
+        say(ERROR, **plain_error(told))
+        raise
 
 
 def _device(recipe: NnunetRecipe) -> torch.device:
@@ -323,16 +206,6 @@ def _load(network: torch.nn.Module, path: Path) -> None:
             own[name].copy_(given[matches[0]])
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
-
-
 def _known_trouble(error: BaseException) -> MetsegError | None:
     """The sentence for what went wrong, where there is one."""
     if isinstance(error, MetsegError):
@@ -364,9 +237,11 @@ def main() -> int:
     def say(kind: str, **content: Any) -> None:
         messages.write(line_of(kind, content))
 
-    steps = {"plan": plan, "preprocess": preprocess, "train": train}
+    steps = {"plan": plan, "preprocess": preprocess, "train": _train}
     try:
         result = steps[job["step"]](job, NnunetRecipe.model_validate(job["recipe"]), say)
+    except ToldError:
+        return 1
     except Exception as error:
         told = _known_trouble(error)
         if told is None:

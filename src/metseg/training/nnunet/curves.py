@@ -34,7 +34,7 @@ def read_log(folder: Path) -> dict[str, list[float]]:
 
 
 def write_curves(folder: Path, title: str) -> Path:
-    """Draw loss and pseudo Dice by epoch, beside the log.
+    """Draw loss, pseudo Dice and sensitivity by epoch, beside the log.
 
     Raises:
         MetsegError: the log cannot be read, or the picture not be written.
@@ -42,18 +42,21 @@ def write_curves(folder: Path, title: str) -> Path:
     log = read_log(folder)
 
     def paint(panels: "Sequence[Axes]") -> None:
-        loss, dice = panels
+        loss, dice, lesions = panels
         loss.plot(log["epoch"], log["train_loss"], color=MAIN, label="training")
         loss.plot(log["epoch"], log["val_loss"], color=SECOND, linestyle="--", label="validation")
         loss.set_ylabel("loss")
         dice.plot(log["epoch"], log["pseudo_dice"], color=FAINT, linestyle=":", label="an epoch's patches")
         dice.plot(log["epoch"], log["pseudo_dice_mean"], color=MAIN, label="moving mean")
         dice.set_ylabel("pseudo Dice")
+        lesions.plot(log["epoch"], log["lesion_sensitivity"], color=MAIN, label="an epoch's patches")
+        lesions.set_ylabel("share of lesions found")
         dice.set_ylim(0, 1)
+        lesions.set_ylim(0, 1.02)  # all found is a line to be seen
         for axes in panels:
             axes.set_xlabel("epoch")
             axes.legend(frameon=False)
 
-    drawn = draw(paint, title, "Loss and pseudo Dice by epoch.", panels=2)
+    drawn = draw(paint, title, "Loss, pseudo Dice and sensitivity for lesions, by epoch.", panels=3, columns=3)
     write_bytes(folder / CURVES, drawn.png)
     return folder / CURVES

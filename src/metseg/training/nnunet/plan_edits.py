@@ -90,7 +90,7 @@ def check_plans(plans: Mapping[str, Any], recipe: NnunetRecipe) -> None:
     """Refuse plans that the recipe's configuration cannot be trained by.
 
     Raises:
-        ConfigError: there is no such configuration, or its network has too few stages.
+        ConfigError: there is no such configuration, its network has too few stages, or its batch too few patches.
     """
     known = plans["configurations"]
     for name in (*recipe.stages, *recipe.prepared):
@@ -106,6 +106,13 @@ def check_plans(plans: Mapping[str, Any], recipe: NnunetRecipe) -> None:
                 f"The images are too small for {name}: a patch of {known[name]['patch_size']} voxels can be halved "
                 f"less than twice.", hint=f"Take images, or a patch, with a side of at least {LEAST_PATCH} voxels.",
             )  # fmt: skip
+    for name in recipe.stages:
+        configuration = known["3d_fullres" if name == "3d_cascade_fullres" else name]
+        if configuration["batch_size"] < recipe.gpus:
+            raise ConfigError(
+                f"A batch of {name} has {configuration['batch_size']} patches, fewer than {recipe.gpus} GPUs.",
+                hint="Set batch to a multiple of gpus.",
+            )
 
 
 def check_start(plans: Mapping[str, Any], dataset: Mapping[str, Any], recipe: NnunetRecipe, channels: int) -> None:

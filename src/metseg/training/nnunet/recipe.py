@@ -10,14 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from metseg.core.options import Options
 from metseg.engines.manifest import NAME_PATTERN, Sequence
 from metseg.preprocess.steps import BeforeNnunet
+from metseg.training.patch_losses.names import Loss
 
 Network = Literal["nnunet", "resenc-m", "resenc-l", "unet++", "attention-unet"]
 Configuration = Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Sampling = Literal["voxel", "lesion"]
 # Three resolutions, of which the coarsest has sides of 4: with fewer, deep supervision has nothing to weigh.
 LEAST_PATCH: Final = 16
 _CASCADE: Final[tuple[Configuration, ...]] = ("3d_lowres", "3d_cascade_fullres")
-_NO_MATTER: Final = {"data", "out", "device", "workers", "threads", "compile"}
+_NO_MATTER: Final = {"data", "out", "device", "workers", "threads", "compile", "tensorboard"}
 
 
 class NnunetRecipe(Options):
@@ -29,6 +31,9 @@ class NnunetRecipe(Options):
         network: nnU-Net's own, its residual encoder presets, or metseg's networks in the sizes of nnU-Net's plan.
         configuration: a cascade trains ``3d_lowres`` first.
         folds: their numbers, or ``"all"``, which is nnU-Net's word for one network that learns from all studies.
+        loss: what the training makes small; ``"dice+ce"`` is nnU-Net's own.
+        sampling: what patches with foreground are centred on: a voxel of it, as nnU-Net does, or a lesion, each of a
+            study with the same chance.
         epochs: of each network.
         iterations: training steps an epoch.
         validation_iterations: patches, in batches, that the pseudo Dice of an epoch is made of.
@@ -43,10 +48,12 @@ class NnunetRecipe(Options):
         seed: of weights, order and augmentation. Runs are equal where ``workers`` is 0 and the device the CPU.
         preprocessing: steps that images are put through before nnU-Net sees them, in training and in use.
         start: a bundle that came of nnU-Net, whose plan and weights the training starts from.
+        gpus: that train one network together, each with a part of each batch; with ``device`` the CPU, processes.
         device: where it trains; ``"auto"``: CUDA if there is one.
-        workers: processes that prepare data, and those that augment it; 0: one, and none.
+        workers: processes that prepare data, and those that augment it for each GPU; 0: one, and none.
         threads: of torch; 0: all cores.
         compile: with torch.compile, on CUDA alone.
+        tensorboard: whether the course of a training is also written for TensorBoard.
         name: of the bundle; None: of the data set, the network and the configuration.
         sequences: which image each channel is; empty: by the names in ``dataset.json``.
         lesion: names of the labels that make a lesion; empty: all but those that name something else.
@@ -58,6 +65,8 @@ class NnunetRecipe(Options):
     network: Network = "nnunet"
     configuration: Configuration = "3d_fullres"
     folds: tuple[Annotated[int, Field(ge=0)], ...] | Literal["all"] = (0, 1, 2, 3, 4)
+    loss: Loss = "dice+ce"
+    sampling: Sampling = "voxel"
     epochs: Annotated[int, Field(ge=1)] = 1000
     iterations: Annotated[int, Field(ge=1)] = 250
     validation_iterations: Annotated[int, Field(ge=1)] = 50
@@ -72,10 +81,12 @@ class NnunetRecipe(Options):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     preprocessing: tuple[BeforeNnunet, ...] = ()
     start: str | None = None
+    gpus: Annotated[int, Field(ge=1)] = 1
     device: Device = "auto"
     workers: Annotated[int, Field(ge=0)] = 4
     threads: Annotated[int, Field(ge=0)] = 0
     compile: bool = False
+    tensorboard: bool = True
     name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
     sequences: tuple[Sequence, ...] = ()
     lesion: tuple[str, ...] = ()
@@ -101,6 +112,10 @@ class NnunetRecipe(Options):
             problems.append("patch and gpu_memory_gb come with the bundle that start names")
         if self.configuration == "3d_cascade_fullres" and not self.validation:
             problems.append("the second stage of a cascade learns from what validation writes")
+        if self.gpus > (self.batch or self.gpus):
+            problems.append(f"each of {self.gpus} gpus needs a patch of a batch, which is {self.batch}")
+        if self.gpus > 1 and self.device == "mps":
+            problems.append("mps has one GPU")
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -16,7 +16,7 @@ from metseg.engines.bundle import Bundle
 from metseg.engines.catalogue import find_bundle
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
-from metseg.io.nnunet_import import Wishes, import_nnunet
+from metseg.io.nnunet_import import Wishes, import_nnunet, lesion_labels
 from metseg.io.nnunet_stamp import looks_of
 from metseg.io.output_folder import make_output_folder
 from metseg.io.whole_folder import alone_in
@@ -142,6 +142,13 @@ class _Run:
         """Name of the plans."""
         return PLANNERS[self.recipe.network].plans
 
+    @cached_property
+    def lesion(self) -> tuple[int, ...]:
+        """Outputs of the networks that make a lesion."""
+        labels = self.raw.labels
+        named = dict(list(enumerate(labels.names))[0 if labels.regions else 1 :])
+        return lesion_labels(named, self.recipe.lesion)
+
     def known(self, name: str) -> dict[str, Any] | None:
         """The result of a step that is finished."""
         path = self.top / _STEPS / f"{name}.json"
@@ -205,7 +212,7 @@ class _Run:
         whole = {
             "step": step, "doing": doing, "dataset": self.raw.name, "plans": self.plans, "start": self._start_plans(),
             "raw": str(self.top / "nnUNet_raw"), "preprocessed": str(self.top / "nnUNet_preprocessed"),
-            "processes": max(1, recipe.workers), "recipe": recipe.model_dump(mode="json"), **job,
+            "lesion": self.lesion, "processes": max(1, recipe.workers), "recipe": recipe.model_dump(mode="json"), **job,
         }  # fmt: skip
         environment = child_environment(
             self.top, processes=max(1, recipe.workers), threads=recipe.threads,
@@ -285,10 +292,11 @@ class _Run:
 
 def epoch_text(content: Mapping[str, Any]) -> str:
     """An epoch in a line."""
-    loss, dice = content["train_loss"], content["pseudo_dice"]
+    loss, dice, found = (content[name] for name in ("train_loss", "pseudo_dice", "lesion_sensitivity"))
     shown = [f"epoch {content['epoch']} of {content['epochs']}"]
     shown += [] if loss is None else [f"loss {loss:.3f}"]
     shown += [] if dice is None else [f"pseudo Dice {dice:.3f}"]
+    shown += [] if found is None else [f"{found:.0%} of lesions found"]
     minutes = content["left_s"] / 60
     left = f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"
     return ", ".join([*shown, f"{left} left"])

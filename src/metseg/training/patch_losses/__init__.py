@@ -1,0 +1,1 @@
+"""Losses of patches whose voxels have labels or lie in regions: what ``metseg train`` can put in place of nnU-Net's."""
