@@ -87,6 +87,7 @@ def given(
     min_volume_mm3: float | None,
     formats: str | None,
     dicom: tuple[str | None, str | None, bool] = (None, None, False),
+    identify: bool = False,
     force_modality: bool,
     modes: Mapping[str, bool],
 ) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
+        "identify": identify or None,
         "seg_type": dicom[0],
         "margins_mm": dicom[1],
         "margins_in_brain": dicom[2] or None,

@@ -69,19 +69,12 @@ def segment_command(
     """
     with reported(as_json=as_json, debug=debug):
         flags = shared.given(
-            model=model,
-            engine=engine,
-            threads=threads,
-            device=device,
-            operating_point=operating_point,
-            min_volume_mm3=min_volume_mm3,
-            formats=formats,
-            dicom=(seg_type, margin_mm, margin_in_brain),
-            force_modality=force_modality,
+            model=model, engine=engine, threads=threads, device=device, operating_point=operating_point,
+            min_volume_mm3=min_volume_mm3, formats=formats, dicom=(seg_type, margin_mm, margin_in_brain),
+            identify=identify, force_modality=force_modality,
             modes={"fast": fast, "standard": standard, "thorough": thorough},
-        )
+        )  # fmt: skip
         cases, outcomes = _cases(inputs, {"t1c": t1c, "t1n": t1n, "t2f": t2f, "t2w": t2w, "ct": ct}, out, prior)
-        flags["identify"] = identify or None
         prepared = prepare(config, flags, maps={"probability": probability, "uncertainty": uncertainty})
         outcomes += run(prepared, cases, out, force=force, show_progress=not quiet)
         code = show(outcomes, prepared, out, as_json=as_json, quiet=quiet, debug=debug)

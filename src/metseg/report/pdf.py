@@ -15,6 +15,17 @@ _INSTALL: Final = "Install it with: pip install 'metseg[pdf]'"
 _PANGO: Final = "On Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 
 
+def _strict_afterwards() -> ModuleType:
+    """WeasyPrint lets Pillow read truncated images from then on, in the whole process: a scan must not be among them."""
+    from PIL import ImageFile
+
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    try:
+        return import_module("weasyprint")
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
 def weasyprint() -> ModuleType:
     """The library, ready to draw.
 
@@ -26,7 +37,7 @@ def weasyprint() -> ModuleType:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return import_module("weasyprint")
+            return _strict_afterwards()
     except OSError:
         message = "A report as PDF needs the system's library Pango, which WeasyPrint does not find."
         raise MissingExtraError(message, hint=_PANGO) from None
