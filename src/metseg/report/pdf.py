@@ -16,7 +16,7 @@ _PANGO: Final = "On Debian: apt install libpango-1.0-0 libpangoft2-1.0-0 libharf
 
 
 def _strict_afterwards() -> ModuleType:
-    """WeasyPrint lets Pillow read truncated images from then on, in the whole process: a scan must not be among them."""
+    """WeasyPrint lets Pillow read truncated images from then on, in all of the process: no scan may be one."""
     from PIL import ImageFile
 
     before = ImageFile.LOAD_TRUNCATED_IMAGES
