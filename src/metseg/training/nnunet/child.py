@@ -65,9 +65,13 @@ def plan(job: dict[str, Any], recipe: NnunetRecipe, _say: Say) -> dict[str, Any]
 
 
 def _edited(kind: Any, recipe: NnunetRecipe, network_class: str | None) -> Any:
-    """A planner that gives each configuration the recipe's patch, batch and network. The rest follows from these."""
+    """A planner with the recipe's patch, features, batch and network. The rest follows from these."""
 
     class Planner(kind):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.UNet_base_num_features = recipe.features or self.UNet_base_num_features
+
         def get_plans_for_configuration(self, spacing: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
             it = super().get_plans_for_configuration(spacing, *args, **kwargs)
             if recipe.patch is not None and len(recipe.patch) == len(it["patch_size"]):
