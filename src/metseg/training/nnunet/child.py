@@ -68,9 +68,12 @@ def _edited(kind: Any, recipe: NnunetRecipe, network_class: str | None) -> Any:
     """A planner with the recipe's patch, features, batch and network. The rest follows from these."""
 
     class Planner(kind):
+        UNet_base_num_features: int
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self.UNet_base_num_features = recipe.features or self.UNet_base_num_features
+            if recipe.features is not None:
+                self.UNet_base_num_features = recipe.features
 
         def get_plans_for_configuration(self, spacing: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
             it = super().get_plans_for_configuration(spacing, *args, **kwargs)

@@ -5,18 +5,16 @@ and prepares from them. Labels are a link to the data set's.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from metseg.core.errors import ConfigError, InputError, MetsegError
+from metseg.core.errors import ConfigError, InputError
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Modality
 from metseg.core.volume import Volume
+from metseg.datasets.as_done import as_done
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
 from metseg.io.limits import Limits
@@ -80,24 +78,12 @@ def write_processed(
     sources = [raw.image(case, n) for case in raw.cases for n in range(len(raw.channels))]
     one = partial(_write_one, steps=tuple(steps), folder=folder / "imagesTr")
     sizes = []
-    for size in _mapped(one, sources, workers):
-        sizes.append(size)
+    for _, done in as_done(one, sources, workers):
+        if isinstance(done, BaseException):
+            raise done
+        sizes.append(done)
         progress(len(sizes), len(sources), "processing images")
     return {"images": len(sizes), "bytes": sum(sizes)}
-
-
-def _mapped(one: Callable[[Path], int], sources: Sequence[Path], workers: int) -> Iterator[int]:
-    if workers <= 1:
-        yield from map(one, sources)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(one, sources)
-        except BrokenProcessPool as error:
-            raise MetsegError(
-                "A process that processed images was ended by the system, for want of memory most likely.",
-                hint="Take fewer workers. The same command goes on.",
-            ) from error
 
 
 def _write_one(source: Path, *, steps: tuple[AnyStep, ...], folder: Path) -> int:
