@@ -20,7 +20,7 @@ from metseg.training.nnunet.run import train_model  # noqa: E402
 from nnunet_raw import make_raw  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-FOLDS = {"folds": [0, 1, 2, 3, 4], "probabilities": True, "epochs": 1, "validation": True}
+FOLDS = {"folds": [0, 1], "probabilities": True, "epochs": 1, "validation": True}
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,10 @@ def data(place):
 
 @pytest.fixture(scope="module")
 def runs(data, place):
-    """The same network from two seeds, all folds of it."""
+    """The same network by two losses, all folds of it."""
     made = {}
     for seed in (0, 1):
-        dials = {**TINY, **FOLDS, "data": data, "out": place / f"run-{seed}", "seed": 0, "name": f"tiny-{seed}"}
+        dials = {**TINY, **FOLDS, "data": data, "out": place / f"run-{seed}", "name": f"tiny-{seed}"}
         made[f"tiny-{seed}"] = train_model(NnunetRecipe.model_validate({**dials, "loss": ("dice+ce", "blob")[seed]}))
     return made
 
