@@ -52,7 +52,7 @@ def test_shares_are_those_of_a_normal_distribution_beside_a_flat_border():
     # The border in front of the occipital lobe is steep here; 1 standard deviation in front of it, 16 % lie behind.
     line = np.array([(45.0, y, 38.0) for y in np.arange(-90, -60, 0.1)])
     border = line[region_numbers(line) == REGIONS.index("occipital lobe")].max(axis=0)
-    shares = region_shares(border + (0, 5, 0), 5.0)
+    shares = region_shares(border + np.array((0, 5, 0)), 5.0)
     assert shares["occipital lobe"] == pytest.approx(0.16, abs=0.03)
     assert shares["parietal lobe"] == pytest.approx(0.84, abs=0.03)
     assert sum(shares.values()) == pytest.approx(1)
