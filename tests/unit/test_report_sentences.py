@@ -143,6 +143,7 @@ def test_the_impression_counts_places():
     right, left = ("right", "cerebellum"), ("left", "frontal lobe")
     table = LesionTable((at(1, *left), at(2, *right), at(3, *left)))
     assert sentences.impression(table).endswith(" Location: 2 left frontal lobe; 1 right cerebellum.")
+    assert sentences.impression(LesionTable((at(1, *left),))).endswith("mL). Location: left frontal lobe.")
     some = LesionTable((at(1, *left), at(2, "left")))
     assert sentences.impression(some).endswith(" Location: 1 left frontal lobe; 1 not determined.")
     parts = ("frontal lobe", "parietal lobe", "insula", "thalamus", "brainstem", "cerebellum", "temporal lobe")

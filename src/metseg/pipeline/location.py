@@ -1,8 +1,6 @@
 """Where in the brain the lesions lie: the brain laid onto the template, and what may be said by it."""
 
 import logging
-from dataclasses import replace
-from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
@@ -39,13 +37,11 @@ def place_lesions(
         brain: as the model sees it; None for a model that does not look for it.
         midline: the brain's own plane of symmetry, by which the sides were told.
     """
-    start = perf_counter()
     try:
-        placed, placing = _place(lesions, study, brain, midline)
+        return _place(lesions, study, brain, midline)
     except Exception as error:  # noqa: BLE001  # a lesion without a place is worth more than no result
         _LOG.warning("placing the lesions of %s failed", study.case, exc_info=True)
-        placed, placing = lesions, Placing(f"the registration failed with {type(error).__name__}")
-    return placed, replace(placing, measures={**placing.measures, "elapsed_s": round(perf_counter() - start, 3)})
+        return lesions, Placing(f"the registration failed with {type(error).__name__}")
 
 
 def brain_sample(study: Study, brain: LabelMap | None) -> Sample | None:
@@ -60,12 +56,12 @@ def brain_sample(study: Study, brain: LabelMap | None) -> Sample | None:
         brain = LabelMap(foreground_mask(np.asarray(image.array)).astype(np.uint8), image.grid, {1: "brain"})
     mask = np.asarray(brain.array, dtype=np.float32)
     values = np.asarray(resample_volume(image, brain.grid).array)
-    index = study.grid.to_index(brain.grid.to_world(np.moveaxis(np.indices(brain.grid.shape), 0, -1)))
-    inside = ((index > -0.5) & (index < np.array(study.grid.shape) - 0.5)).all(axis=-1).astype(np.float32)
-    stack, grid = Reorient().apply(np.stack([mask * inside, mask * inside * values, inside]), brain.grid)
+    stack, grid = Reorient().apply(np.stack([mask, mask * values]), brain.grid)
     stack, grid = Resample(spacing_mm=_LATTICE_MM).apply(stack, grid)
-    share, weighted, seen = stack.astype(np.float64)
-    return Sample(share, weighted / np.maximum(share, 1e-3), seen > 0.5, grid)
+    share, weighted = stack.astype(np.float64)
+    index = study.grid.to_index(grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)))
+    seen = ((index > -0.5) & (index < np.array(study.grid.shape) - 0.5)).all(axis=-1)
+    return Sample(share, weighted / np.maximum(share, 1e-3), seen, grid)
 
 
 def _place(

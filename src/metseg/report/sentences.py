@@ -77,6 +77,8 @@ def _whereabouts(lesions: LesionTable) -> str:
     """``" Location: 2 left frontal lobe, 1 right cerebellum."``; empty where none was determined."""
     if all(lesion.location is None for lesion in lesions):
         return ""
+    if len(lesions) == 1:
+        return f" Location: {where(lesions.lesions[0])}."
     known = Counter(where(lesion) for lesion in lesions if lesion.location)
     told = [f"{number} {words}" for words, number in known.most_common(_MOST_PLACES)]
     if others := sum(known.values()) - sum(number for _, number in known.most_common(_MOST_PLACES)):
