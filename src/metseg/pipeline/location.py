@@ -61,7 +61,7 @@ def brain_sample(study: Study, brain: LabelMap | None) -> Sample | None:
     share, weighted = stack.astype(np.float64)
     index = study.grid.to_index(grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1)))
     seen = ((index > -0.5) & (index < np.array(study.grid.shape) - 0.5)).all(axis=-1)
-    return Sample(share, weighted / np.maximum(share, 1e-3), seen, grid)
+    return Sample(share, weighted / np.maximum(share, 1e-3), np.asarray(seen), grid)
 
 
 def _place(
