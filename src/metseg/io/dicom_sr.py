@@ -17,6 +17,11 @@ from metseg.io.dicom_seg import tracked, tracking_id
 from metseg.io.dicom_values import quiet
 
 _DIGITS: Final = 4
+# By pydicom's names. Basal ganglia has none, and the brainstem's (119238007) means a part of it.
+_SITES: Final = {
+    "frontal lobe": "FrontalLobe", "parietal lobe": "ParietalLobe", "temporal lobe": "TemporalLobe",
+    "occipital lobe": "OccipitalLobe", "insula": "Insula", "thalamus": "Thalamus", "cerebellum": "Cerebellum",
+}  # fmt: skip
 
 
 def make_sr(
@@ -39,7 +44,8 @@ def make_sr(
     """
     from highdicom.sr import Comprehensive3DSR
 
-    measures = repr([(str(segmentation.SOPInstanceUID), *_numbers(lesion)) for lesion in lesions])
+    told = [(*_numbers(lesion), lesion.side, lesion.location) for lesion in lesions]
+    measures = repr([(str(segmentation.SOPInstanceUID), *each) for each in told])
     uid = uid_of("sr", measures, *model, VERSION)
     with quiet():
         return Comprehensive3DSR(
@@ -128,7 +134,7 @@ def _group(
         tracking_identifier=sr.TrackingIdentifier(uid=uid, identifier=tracking_id(uid)),
         referenced_segment=segment,
         finding_type=codes.SCT.NeoplasmMetastatic,
-        finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Brain)],
+        finding_sites=[_site(lesion)],
         algorithm_id=sr.AlgorithmIdentification(
             name=f"{MAKER} {model[0]}",
             version=f"{MAKER} {VERSION}, model {model[1]}",
@@ -137,6 +143,19 @@ def _group(
         ),
         measurements=list(_measurements(lesion)),
     )
+
+
+def _site(lesion: Lesion) -> Any:
+    """The part of the brain where it is one that pydicom has a SNOMED code for, with its side; else the brain."""
+    from highdicom.sr import FindingSite
+    from pydicom.sr.codedict import codes
+
+    regions = lesion.location.regions if lesion.location else ()
+    name = _SITES.get(regions[0]) if len(regions) == 1 else None
+    if name is None:
+        return FindingSite(anatomic_location=codes.SCT.Brain)
+    laterality = {"left": codes.SCT.Left, "right": codes.SCT.Right}.get(lesion.side or "")
+    return FindingSite(anatomic_location=getattr(codes.SCT, name), laterality=laterality)
 
 
 def _measurements(lesion: Lesion) -> Iterator[Any]:

@@ -92,6 +92,7 @@ def compose_manifest(
         "warnings": [*made.warnings, *warnings],
         "notes": list(study.source.notes),
         "lesions": _lesions(result),
+        **_placing(result),
         "outputs": [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in outputs],
     }
 
@@ -153,6 +154,15 @@ def _lesions(result: CaseResult) -> dict[str, Any]:
     """How many, how much, and what became of the known ones where something guided the result."""
     known = {} if result.study.prior is None else {"known": known_summary(result.known)}
     return {"count": len(result.lesions), "volume_mm3": result.lesions.total_volume_mm3, **known}
+
+
+def _placing(result: CaseResult) -> dict[str, Any]:
+    """How the lesions' places were found, or why they were not."""
+    made = result.placing
+    if made is None:
+        return {}
+    reason = {"reason": made.reason} if made.reason else {}
+    return {"location": {"determined": not made.reason, **reason, **made.measures}}
 
 
 def _sha256_of(paths: Sequence[Path]) -> str:

@@ -90,7 +90,7 @@ def _facts(lesion: Lesion) -> list[_Line]:
         (f"{sentences.diameters(lesion)} axial", _BODY),
         (f"{lesion.diameter_3d_mm:.1f} mm longest in 3D", _BODY),
         (f"Slice {lesion.slice_number}", _BODY),
-        (f"side: {sentences.side(lesion)}", _SMALL),
+        (sentences.where(lesion), _SMALL),
         (f"centre at {sentences.coordinates(lesion)} mm", _SMALL),
     ]
     if lesion.confidence is not None:
