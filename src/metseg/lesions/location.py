@@ -10,7 +10,7 @@ from metseg.lesions.midline import LEAST_OVERLAP, NEAR_MIDLINE_MM, Midline
 from metseg.lesions.regions import region_shares
 from metseg.lesions.registration import Fit
 
-# How precisely places are known, each axis: docs/reference/location.md has what was measured.
+# How precisely places are taken to be known, each axis; chosen, not fitted (docs/reference/location.md).
 SPREAD_MM: Final = 5.0
 SURE: Final = 0.75
 # What a map must fulfil.
