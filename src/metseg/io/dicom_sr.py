@@ -1,4 +1,7 @@
-"""Structured report of measurements (TID 1500): one group a lesion, referring to its segment and images."""
+"""Structured report of measurements (TID 1500): one group a lesion, referring to its segment and images.
+
+Where no lesion was found, one group says so.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,10 +20,11 @@ from metseg.io.dicom_seg import tracked, tracking_id
 from metseg.io.dicom_values import quiet
 
 _DIGITS: Final = 4
+_NOT_SEEN: Final = ("47492008", "SCT", "Not seen")
 
 
 def make_sr(
-    segmentation: Dataset,
+    segmentation: Dataset | None,
     instances: NDArray[Any],
     lesions: LesionTable,
     reference: Reference,
@@ -30,7 +34,8 @@ def make_sr(
     """A Comprehensive 3D SR, ready to be written.
 
     Args:
-        segmentation: what ``make_seg`` made of the same lesions.
+        segmentation: what ``make_seg`` made of the same lesions; None where there is none. The report then says that
+            the algorithm ran on the images and saw no lesion, which an archive can tell from one that never ran.
         instances: (columns, rows, slices) on the reference's grid, numbered as in ``lesions``.
         lesions: with their measures.
         reference: the series that both refer to.
@@ -39,12 +44,17 @@ def make_sr(
     """
     from highdicom.sr import Comprehensive3DSR
 
-    measures = repr([(str(segmentation.SOPInstanceUID), *_numbers(lesion)) for lesion in lesions])
+    judged = reference.series_uid if segmentation is None else str(segmentation.SOPInstanceUID)
+    measures = repr([(judged, *_numbers(lesion)) for lesion in lesions] or judged)
     uid = uid_of("sr", measures, *model, VERSION)
     with quiet():
+        if segmentation is None:
+            groups = [_nothing_seen(reference, model, uid)]
+        else:
+            groups = _groups(segmentation, instances, lesions, reference, model)
         return Comprehensive3DSR(
-            evidence=[segmentation, *_evidence(reference)],
-            content=_report(_groups(segmentation, instances, lesions, reference, model), reference, model),
+            evidence=[*([] if segmentation is None else [segmentation]), *_evidence(reference)],
+            content=_report(groups, reference, model),
             series_instance_uid=uid_of("sr series", uid),
             series_number=SERIES_NUMBERS["sr"],
             sop_instance_uid=uid,
@@ -129,13 +139,45 @@ def _group(
         referenced_segment=segment,
         finding_type=codes.SCT.NeoplasmMetastatic,
         finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Brain)],
-        algorithm_id=sr.AlgorithmIdentification(
-            name=f"{MAKER} {model[0]}",
-            version=f"{MAKER} {VERSION}, model {model[1]}",
-            family=codes.DCM.ArtificialIntelligence,
-            manufacturer=MAKER,
-        ),
+        algorithm_id=_algorithm(model),
         measurements=list(_measurements(lesion)),
+    )
+
+
+def _nothing_seen(reference: Reference, model: tuple[str, str], uid: str) -> Any:
+    """A group without a region (TID 1501): metastases in the brain were looked for on these images, and none was seen.
+
+    "Not seen" is what software can say; whether one is absent it cannot.
+    """
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    tracked_uid = uid_of("nothing seen", uid)
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=tracked_uid, identifier="no lesion"),
+        finding_type=codes.SCT.NeoplasmMetastatic,
+        finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Brain)],
+        algorithm_id=_algorithm(model),
+        measurements=[sr.Measurement(name=codes.SCT.NumberOfLesions, value=0, unit=codes.UCUM.NoUnits)],
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(name=codes.DCM.PresenceOfProperty, value=sr.CodedConcept(*_NOT_SEEN))
+        ],
+        source_images=[
+            sr.SourceImageForMeasurementGroup(reference.slices[ks[0]].sop_class, instance)
+            for instance, ks in reference.by_instance().items()
+        ],
+    )
+
+
+def _algorithm(model: tuple[str, str]) -> Any:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    return sr.AlgorithmIdentification(
+        name=f"{MAKER} {model[0]}",
+        version=f"{MAKER} {VERSION}, model {model[1]}",
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MAKER,
     )
 
 

@@ -14,6 +14,7 @@ from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
 from metseg.io.read import first_image, read_identity, read_study
+from metseg.pipeline.dicom_objects import drawn_once, warned
 from metseg.pipeline.dicom_outputs import write_dicom
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
 from metseg.pipeline.manifest import (
@@ -142,7 +143,7 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     start = perf_counter()
     case_input, target, progress = task.case_input, task.target, task.progress
     check_name(case_input.case)
-    check_formats(task.options.formats)
+    check_formats(task.options)
     case_input.check()
     settle_result(target)
     progress(0.0, 1.0, "choosing the model")
@@ -201,9 +202,11 @@ def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
     progress(0.75, 1.0, "writing the result")
     formats = case.task.options.formats
     identity = read_identity(case.task.case_input) if case.task.options.identify else None
-    warnings = write_outputs(result, folder, formats, identity=identity)
-    dicom = write_dicom(result, case.task.case_input, folder, case.task.options)
-    warnings += dicom.warnings
+    pictures = drawn_once(result)
+    options = case.task.options
+    dicom = write_dicom(result, case.task.case_input, folder, options, pictures=pictures, identity=identity)
+    result = warned(result, dicom.warnings)  # so that the report has them
+    warnings = write_outputs(result, folder, formats, pictures=pictures, identity=identity)
     written = dict.fromkeys([*file_names(formats), *dicom.names])
     names = [folder / name for name in written if (folder / name).exists()]
     manifest = compose_manifest(result, case.task.case_input, mark=case.mark, outputs=names, warnings=warnings)
