@@ -41,6 +41,10 @@ SegTypeOption = Annotated[
     str | None,
     typer.Option("--seg-type", metavar="NAME", help="How dicom-seg is stored: binary (default) or labelmap."),
 ]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="NAME", help="metseg (default), bids or nnunet: how masks lie in FOLDER."),
+]
 MarginOption = Annotated[
     str | None,
     typer.Option("--margin-mm", metavar="LIST", help="Margins in rtstruct, for instance 1,2: PTV_01_1mm and so on."),
@@ -96,6 +100,7 @@ def given(
     min_volume_mm3: float | None,
     formats: str | None,
     dicom: tuple[str | None, str | None, bool] = (None, None, False),
+    layout: str | None = None,
     naming: tuple[bool, bool, Path | None] = (False, False, None),
     force_modality: bool,
     modes: Mapping[str, bool],
@@ -119,6 +124,7 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
+        "layout": layout,
         "identify": naming[0] or None,
         "deidentify": naming[1] or naming[2] is not None or None,
         "deidentify_key": naming[2],

@@ -13,6 +13,7 @@ Format = Literal[
     "nifti", "json", "csv", "png", "html", "pdf", "probability", "uncertainty",
     "dicom-seg", "sr", "rtstruct", "secondary-capture", "encapsulated-pdf",
 ]  # fmt: skip
+Layout = Literal["metseg", "bids", "nnunet"]
 SegType = Literal["binary", "labelmap"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 DEFAULT_FORMATS: Final[tuple[Format, ...]] = ("nifti", "json", "csv", "png", "html")
@@ -35,6 +36,7 @@ class SegmentOptions(Options):
             ``uncertainty`` its entropy in bits; ``dicom-seg``, ``sr``, ``rtstruct``, ``secondary-capture`` and
             ``encapsulated-pdf`` DICOM objects (``sr`` brings the ``dicom-seg`` that it refers to). ``run.json`` is
             always written.
+        layout: ``metseg`` a folder a case; ``bids`` and ``nnunet`` also the masks as these want them.
         identify: write the patient's name, id, date of birth and date of study, as DICOM headers say, into the report.
         deidentify: DICOM objects name nobody (PS3.15, Basic Profile) and refer to a series of their own.
         deidentify_key: a file with a secret: with the same one a patient has the same pseudonym at every visit. Without
@@ -53,6 +55,7 @@ class SegmentOptions(Options):
     operating_point: Annotated[str | float | None, Field(union_mode="left_to_right")] = None
     min_volume_mm3: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     formats: tuple[Format, ...] = DEFAULT_FORMATS
+    layout: Layout = "metseg"
     identify: bool = False
     deidentify: bool = False
     deidentify_key: Path | None = None
@@ -88,12 +91,16 @@ class SegmentOptions(Options):
         return names
 
     @model_validator(mode="after")
-    def _named_or_not(self) -> "SegmentOptions":
+    def _agreed(self) -> "SegmentOptions":
+        """Options that exclude or need each other."""
         if self.identify and self.deidentify:
             message = "identify and deidentify exclude each other"
             raise ValueError(message)
         if self.deidentify_key is not None and not self.deidentify:
             message = "deidentify_key needs deidentify"
+            raise ValueError(message)
+        if self.layout != "metseg" and "nifti" not in self.formats:
+            message = f"layout {self.layout} needs the format nifti"
             raise ValueError(message)
         return self
 

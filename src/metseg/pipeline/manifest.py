@@ -93,6 +93,7 @@ def compose_manifest(
         "timings_s": dict(made.timings_s),
         "warnings": [*made.warnings, *warnings],
         "notes": list(study.source.notes),
+        "labels": {str(value): name for value, name in result.segmentation.labels.items()},
         "lesions": _lesions(result),
         "outputs": [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in outputs],
     }
