@@ -19,6 +19,7 @@ from metseg.io.atomic import write_bytes, write_text
 from metseg.io.case_names import stem
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
+from metseg.io.tables import as_cell
 from metseg.pipeline.manifest import file_sha256
 
 _DERIVATIVE: Final = "derivatives/metseg"
@@ -134,7 +135,9 @@ def _wanted(case_input: CaseInput, layout: Layout, manifest: Mapping[str, Any]) 
 
 def _sidecars(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """What the mask's numbers mean, and how it was made."""
-    lines = ["index\tname", "0\tbackground", *(f"{n}\t{name}" for n, name in manifest.get("labels", {}).items())]
+    # Names are those that the model gives: no tab, no line, no formula.
+    named = [(number, as_cell(" ".join(str(name).split()))) for number, name in manifest.get("labels", {}).items()]
+    lines = ["index\tname", "0\tbackground", *(f"{number}\t{name}" for number, name in named)]
     made = {
         "Description": "Brain metastases, outlined by software. Research, not for primary diagnosis.",
         "Manual": False,
