@@ -7,10 +7,12 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import UID
+from typer.testing import CliRunner
 
 from dicom_cases import findings
 from end_to_end.cases import manifest_of, run
 from end_to_end.test_no_patient_data import dicom_folder, forbidden
+from metseg.cli.main import app
 from metseg.config.options import SegmentOptions
 from metseg.config.resolve import resolve_options
 from metseg.core.errors import ConfigError
@@ -176,6 +178,19 @@ def test_a_nifti_case_is_named_by_a_pseudonym_too(scan, out, engine):
     for one in made.values():
         assert one.PatientID.startswith("SUBJ-")
         assert sha256[:12] not in str(one)
+
+
+def test_the_command_takes_a_key_and_brings_deidentify_with_it(scan, out, key):
+    command = ["segment", str(scan), "-o", str(out), "--engine", "threshold", "--formats", "nifti,secondary-capture"]
+    result = CliRunner().invoke(app, [*command, "--deidentify-key", str(key), "--layout", "nnunet"])
+    assert result.exit_code == 0, result.output
+    (folder,) = (out / "results").iterdir()
+    told = manifest_of(folder)["options"]
+    assert (told["deidentify"], told["deidentify_key"], told["layout"]) == (True, True, "nnunet")
+    assert objects(folder)["montage.dcm"].PatientIdentityRemoved == "YES"
+    refused = CliRunner().invoke(app, [*command, "--deidentify", "--identify"])
+    assert refused.exit_code == 2
+    assert "identify and deidentify exclude each other" in " ".join(refused.output.split())
 
 
 def test_pseudonyms_hang_on_the_secret():

@@ -32,10 +32,10 @@ DICOM_FILES: Final[dict[Format, str]] = {
     "secondary-capture": "montage.dcm",
     "encapsulated-pdf": "report.dcm",
 }
-# Why a study without a lesion gets none of these; its SR says that nothing was found.
+# Why a study without a lesion gets none of these (PS3.3 C.8.20.2, C.8.8.5); its SR says that nothing was found.
 _NONE: Final[dict[Format, str]] = {
-    "dicom-seg": "no lesion was found, and a DICOM segmentation needs a segment (PS3.3 C.8.20.2).",
-    "rtstruct": "no lesion was found, and an RT structure set needs a region (PS3.3 C.8.8.5).",
+    "dicom-seg": "no lesion was found, and a DICOM segmentation needs a segment.",
+    "rtstruct": "no lesion was found, and an RT structure set needs a region.",
 }
 _IMAGE: Final = "image_{:04d}.dcm"
 
