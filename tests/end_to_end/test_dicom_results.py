@@ -222,6 +222,7 @@ def test_no_lesion_gives_a_report_that_says_so_and_no_empty_objects(tmp_path, ou
     assert float(number.MeasuredValueSequence[0].NumericValue) == 0
     texts = [str(item.TextValue) for item in items(report) if item.ValueType == "TEXT"]
     assert f"metseg {engine.card.name}" in texts
+    assert any("Software found no lesion, which does not exclude one." in text for text in texts)
     referenced = [
         str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
         for item in items(report)

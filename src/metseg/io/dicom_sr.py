@@ -20,6 +20,8 @@ from metseg.io.dicom_seg import tracked, tracking_id
 from metseg.io.dicom_values import quiet
 
 _DIGITS: Final = 4
+_FOUND: Final = "Found and measured by software."
+_NONE_FOUND: Final = "Software found no lesion, which does not exclude one."
 _NOT_SEEN: Final = ("47492008", "SCT", "Not seen")
 
 
@@ -49,12 +51,12 @@ def make_sr(
     uid = uid_of("sr", measures, *model, VERSION)
     with quiet():
         if segmentation is None:
-            groups = [_nothing_seen(reference, model, uid)]
+            groups, said = [_nothing_seen(reference, model, uid)], _NONE_FOUND
         else:
-            groups = _groups(segmentation, instances, lesions, reference, model)
+            groups, said = _groups(segmentation, instances, lesions, reference, model), _FOUND
         return Comprehensive3DSR(
             evidence=[*([] if segmentation is None else [segmentation]), *_evidence(reference)],
-            content=_report(groups, reference, model),
+            content=_report(groups, said, reference, model),
             series_instance_uid=uid_of("sr series", uid),
             series_number=SERIES_NUMBERS["sr"],
             sop_instance_uid=uid,
@@ -73,7 +75,7 @@ def make_sr(
         )
 
 
-def _report(groups: list[Any], reference: Reference, model: tuple[str, str]) -> Any:
+def _report(groups: list[Any], said: str, reference: Reference, model: tuple[str, str]) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
@@ -92,7 +94,7 @@ def _report(groups: list[Any], reference: Reference, model: tuple[str, str]) -> 
     )
     comment = sr.TextContentItem(
         name=codes.DCM.Comment,
-        value=f"{NOT_DIAGNOSTIC}. Found and measured by software; to be checked.",
+        value=f"{NOT_DIAGNOSTIC}. {said} To be checked.",
         relationship_type="CONTAINS",
     )
     report[0].ContentSequence.append(comment)
