@@ -250,8 +250,8 @@ def describe_model(card: ModelCard, rule: OperatingPoint) -> dict[str, Any]:
 
 
 def resolved(options: SegmentOptions, engine: Engine, point: str | float, rule: OperatingPoint) -> dict[str, Any]:
-    """The options as plain data: the model by its name (never the user's folder), the operating point by its value."""
-    plain = options.model_dump(mode="json")
+    """The options as plain data: no path of the user's, but the model's name; the operating point by its value."""
+    plain = {**options.model_dump(mode="json"), "deidentify_key": options.deidentify_key is not None}
     values = {"threshold": rule.threshold, "min_confidence": rule.min_confidence}
     return {**plain, "model": engine.card.name, "mode": engine.mode, "operating_point": point, **values}
 

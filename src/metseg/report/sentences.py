@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from metseg.core.grid import Grid
@@ -133,6 +134,14 @@ def confidence(lesion: Lesion) -> str:
 def count(lesions: LesionTable) -> str:
     """``"No lesion"``, ``"1 lesion"``, ``"3 lesions"``."""
     return {0: "No lesion", 1: "1 lesion"}.get(len(lesions), f"{len(lesions)} lesions")
+
+
+def unseen(numbers: Sequence[int]) -> str:
+    """Which lesions an overview leaves out, as it shows some slices only; empty where it leaves out none."""
+    if not numbers:
+        return ""
+    lesions = f"lesion{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return f"Not on the slices shown: {lesions}."
 
 
 def impression(lesions: LesionTable) -> str:
