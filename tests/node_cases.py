@@ -3,10 +3,12 @@
 import socket
 import time
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
 
 import pydicom
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, build_context, evt
 
 from end_to_end.test_no_patient_data import dicom_folder
@@ -23,6 +25,24 @@ RESULT_CLASSES = {
     "sr.dcm": "1.2.840.10008.5.1.4.1.1.88.34",
     "rtstruct.dcm": "1.2.840.10008.5.1.4.1.1.481.3",
 }
+RESULT_KINDS = tuple(RESULT_CLASSES.values())
+MR, CAPTURE = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+
+
+def image(
+    study="1.2.3", uid=None, pixels=b"\1\2", sop_class=MR, software="one", syntax=ExplicitVRLittleEndian
+) -> bytes:
+    """The bytes of an object with next to nothing in it."""
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uid or generate_uid()
+    dataset.StudyInstanceUID, dataset.PatientName, dataset.PixelData = study, "CANARY^One", pixels
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.ImplementationVersionName = software
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def free_port() -> int:
@@ -78,7 +98,7 @@ def running(options: NodeOptions):
 
 
 @contextmanager
-def pacs(answer=lambda _: 0, classes=tuple(RESULT_CLASSES.values()), port=0):
+def pacs(answer=lambda _: 0, classes=RESULT_KINDS, port=0):
     """A storage peer; gives its port and what it received, one data set a request, whatever it answered."""
     received = []
 
@@ -126,6 +146,7 @@ def study_on_disk(folder: Path, phantom, patient="CANARY^One") -> list[Path]:
     for path in paths:
         dataset = pydicom.dcmread(path)
         dataset.PatientName = dataset.PatientID = patient
+        dataset.AccessionNumber = "A4711"
         dataset.save_as(path)
     return paths
 

@@ -57,4 +57,5 @@ def _settle(store: Store, target: Target, row: ObjectRow, delivery: Delivery) ->
     state = "sent" if delivery.state == "sent" else "refused"
     store.register.settle(row, state, tries=tries, due=now, reason=reason)
     level = logging.INFO if state == "sent" else logging.WARNING
-    _LOG.log(level, "Study %s: %s to %s %s. %s", row.key, row.name, target.name, state, reason)
+    said = f": {reason}" if reason else ""
+    _LOG.log(level, "Study %s: %s to %s %s%s", row.key, row.name, target.name, state, said)
