@@ -19,6 +19,7 @@ from metseg.io.discover import find_sources, named_sources
 from metseg.pipeline.case import run_case
 from metseg.pipeline.dicom_outputs import write_dicom
 from metseg.pipeline.segment import segment
+from results import why_no_pdf
 from rt_reader import fill, read_rois
 
 DICOM = SegmentOptions(engine="threshold", formats="nifti,json,sr,rtstruct,secondary-capture", margins_mm="2")
@@ -170,6 +171,27 @@ def test_no_lesion_gives_no_empty_objects(scan, out, engine):
     assert outcome.lesions == 0
     assert "No lesion was found" in outcome.warnings[-1]
     assert list(outcome.folder.glob("*.dcm")) == []
+
+
+@pytest.mark.parametrize("point", [None, 0.999999])
+def test_the_report_comes_as_encapsulated_pdf_with_and_without_lesions(tmp_path, out, engine, phantom, point):
+    if why_no_pdf():
+        pytest.skip(why_no_pdf())
+    source = dicom_folder(tmp_path / "study one", phantom)
+    options = SegmentOptions(engine="threshold", formats="json,encapsulated-pdf", operating_point=point)
+    outcome = run(source, out, engine, options)
+    assert outcome.lesions == (2 if point is None else 0)
+    path = outcome.folder / "report.dcm"
+    assert findings(path) == []
+    made, images = pydicom.dcmread(path), [pydicom.dcmread(each) for each in sorted(source.iterdir())]
+    assert (made.PatientID, made.StudyInstanceUID) == (CANARY, images[0].StudyInstanceUID)
+    referred = {str(each.ReferencedSOPInstanceUID) for each in made.SourceInstanceSequence}
+    assert referred == {str(each.SOPInstanceUID) for each in images}
+    pdf = made.EncapsulatedDocument[: made.EncapsulatedDocumentLength]
+    assert pdf.startswith(b"%PDF-")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "report.pdf").write_bytes(pdf)
+    assert forbidden(tmp_path / "alone") == []
 
 
 def test_the_same_input_has_the_same_uids_and_labelmaps_hold_the_same_voxels(scan, tmp_path, engine):

@@ -5,7 +5,6 @@ import logging
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -45,13 +44,6 @@ def reported(*, as_json: bool = False, debug: bool = False) -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from error
     finally:
         signal.signal(signal.SIGTERM, previous)
-
-
-def only_our_logs() -> None:
-    """Keep what the libraries of the network log off every log: it can quote what DICOM says of a patient."""
-    for name in ("pynetdicom", "dicomweb_client", "requests", "urllib3", "pydicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    warnings.simplefilter("ignore")
 
 
 def say_error(message: str, hint: str = "", *, details: str = "") -> None:

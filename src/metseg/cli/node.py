@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metseg.cli import options as shared
-from metseg.cli.console import only_our_logs, print_json, reported
+from metseg.cli.console import print_json, reported
 from metseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def node_command(
     It needs the extra node. Research software: not for diagnosis or treatment decisions.
     """
     with reported(as_json=as_json, debug=debug):
-        only_our_logs()
+        from metseg.io.dicom_values import quiet_for_good
+
+        quiet_for_good()
         from metseg.node.options import read_node_file
 
         options = read_node_file(config)

@@ -34,7 +34,7 @@ FormatsOption = Annotated[
         "--formats",
         metavar="LIST",
         help="What to write: nifti,json,csv,png,html (and pdf,probability,uncertainty; DICOM: "
-        "dicom-seg,sr,rtstruct,secondary-capture).",
+        "dicom-seg,sr,rtstruct,secondary-capture,encapsulated-pdf).",
     ),
 ]
 SegTypeOption = Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metseg.cli import options as shared
-from metseg.cli.console import only_our_logs, print_json, reported, say_error
+from metseg.cli.console import print_json, reported, say_error
 from metseg.core.errors import ConfigError, InputError, PeerError, exit_code
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def push_command(
 ) -> None:
     """Send DICOM files by C-STORE or STOW-RS. One that fails is named, and the others go on; exit code 6."""
     with reported(as_json=as_json, debug=debug):
-        only_our_logs()
+        from metseg.io.dicom_values import quiet_for_good
+
+        quiet_for_good()
         peer = _peer(
             "push", address=to, aet=aet, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, user=user,
             password_file=password_file, token_file=token_file, timeout_s=timeout,
@@ -97,7 +99,9 @@ def pull_command(
 ) -> None:
     """Fetch a study by C-GET, C-MOVE or WADO-RS. An object that fails is named, and the others go on; exit code 6."""
     with reported(as_json=as_json, debug=debug):
-        only_our_logs()
+        from metseg.io.dicom_values import quiet_for_good
+
+        quiet_for_good()
         peer = _peer(
             "pull", address=source, aet=aet, tls_ca=tls_ca, tls_cert=tls_cert, tls_key=tls_key, user=user,
             password_file=password_file, token_file=token_file, timeout_s=timeout,

@@ -10,7 +10,7 @@ from metseg.engines.registry import DEFAULT_ENGINE
 
 Format = Literal[
     "nifti", "json", "csv", "png", "html", "pdf", "probability", "uncertainty",
-    "dicom-seg", "sr", "rtstruct", "secondary-capture",
+    "dicom-seg", "sr", "rtstruct", "secondary-capture", "encapsulated-pdf",
 ]  # fmt: skip
 SegType = Literal["binary", "labelmap"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -31,8 +31,9 @@ class SegmentOptions(Options):
         min_volume_mm3: lesions smaller than this are dropped; 0 keeps all.
         formats: what is written: ``nifti`` the masks, ``json`` and ``csv`` the lesion table, ``png`` the preview,
             ``html`` the report, ``pdf`` the same as PDF/A, ``probability`` the probability of lesion in image space,
-            ``uncertainty`` its entropy in bits; ``dicom-seg``, ``sr``, ``rtstruct`` and ``secondary-capture`` DICOM
-            objects (``sr`` brings the ``dicom-seg`` that it refers to). ``run.json`` is always written.
+            ``uncertainty`` its entropy in bits; ``dicom-seg``, ``sr``, ``rtstruct``, ``secondary-capture`` and
+            ``encapsulated-pdf`` DICOM objects (``sr`` brings the ``dicom-seg`` that it refers to). ``run.json`` is
+            always written.
         identify: write the patient's name, id, date of birth and date of study, as DICOM headers say, into the report.
         seg_type: how ``dicom-seg`` is stored: a bit a voxel for each lesion, or one number a voxel.
         margins_mm: for each, ``rtstruct`` also holds every lesion with this margin around it.

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,9 +42,12 @@ def find_web(peer: Peer, query: Mapping[str, str]) -> list[FoundStudy]:
     Raises:
         PeerError: the service cannot be reached, or does not answer well.
     """
-    answer = _asked(peer, lambda web: web.search_for_studies(search_filters=dict(query), fields=[_STUDY_SIZE]))
-    sizes = {_first(item, _STUDY): _first(item, _STUDY_SIZE) for item in answer}
-    return [FoundStudy(uid, int(size) if size.isdigit() else -1) for uid, size in sizes.items() if uid]
+
+    def page(offset: int, web: "DICOMwebClient") -> list[Any]:
+        return web.search_for_studies(search_filters=dict(query), fields=[_STUDY_SIZE], offset=offset or None)
+
+    found = {uid: _first(item, _STUDY_SIZE) for uid, item in _all_pages(peer, page, _STUDY).items()}
+    return [FoundStudy(uid, int(size) if size.isdigit() else -1) for uid, size in found.items()]
 
 
 def fetch_web(
@@ -67,11 +71,11 @@ def fetch_web(
     Raises:
         PeerError: the service cannot be reached, or does not answer well.
     """
-    series = _asked(peer, lambda web: web.search_for_series(study))
-    wanted = [_first(one, _SERIES) for one in series if modalities is None or _first(one, _MODALITY) in modalities]
-    for uid in wanted:
-        found = _asked(peer, lambda web, uid=uid: web.search_for_instances(study, uid))  # type: ignore[misc]
-        for instance in (_first(one, _INSTANCE) for one in found):
+    series = _all_pages(peer, lambda offset, web: web.search_for_series(study, offset=offset or None), _SERIES)
+    for uid, one in series.items():
+        if modalities is not None and _first(one, _MODALITY) not in modalities:
+            continue
+        for instance in _all_pages(peer, partial(_instances, study, uid), _INSTANCE):
             if not have(instance):
                 yield instance, _fetched(peer, study, uid, instance)
 
@@ -130,6 +134,21 @@ def _fetched(peer: Peer, study: str, series: str, instance: str) -> bytes | None
     except Exception as error:  # noqa: BLE001 - whatever one object meets, the others can be fetched
         _LOG.warning("An object could not be fetched from %s (%s).", peer.host, type(error).__name__)
         return None
+
+
+def _instances(study: str, series: str, offset: int, web: "DICOMwebClient") -> list[Any]:
+    return web.search_for_instances(study, series, offset=offset or None)
+
+
+def _all_pages(peer: Peer, page: "Callable[[int, DICOMwebClient], list[Any]]", tag: str) -> dict[str, Any]:
+    """All answers by their UID. Services give so many at a time; one that knows no offset gives the same again."""
+    found: dict[str, Any] = {}
+    while True:
+        answer = _asked(peer, partial(page, len(found)))
+        new = {uid: item for item in answer if (uid := _first(item, tag)) and uid not in found}
+        if not new:
+            return found
+        found |= new
 
 
 def _asked(peer: Peer, ask: "Callable[[DICOMwebClient], Any]") -> Any:

@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 _STEP_S = 0.2
 _HOUSEKEEPING_S = 600.0
 _DAY_S = 86400.0
+# In the warnings of metseg.pipeline.dicom_outputs.
+_UNMADE = ("could not be made", "was not made", "No lesion was found")
 _WRONG_INPUT = exit_code(InputError(""))
 
 
@@ -160,15 +162,10 @@ def _conclude(options: NodeOptions, store: Store, job: Job, segmented: Segmented
         return store.fail(job, f"{outcome.message} {outcome.hint}".strip(), final=final)
     made = [name for name in DICOM_FILES.values() if (store.results / job.case / name).is_file()]
     sends = [(name, target.name) for target in options.send for name in made if target.wants(name)]
-    if options.send and not made:
-        note = (
-            "No lesion was found, so there was nothing to send."
-            if not outcome.lesions
-            else "No DICOM object could be made."
-        )
-        store.finish(job, [], note)
-    else:
-        store.finish(job, sends)
+    unmade = " ".join(warning for warning in outcome.warnings if any(words in warning for words in _UNMADE))
+    if options.send and outcome.lesions and not made:
+        return store.fail(job, unmade or "No DICOM object could be made.", final=True)
+    store.finish(job, sends, unmade if options.send else "")
     chosen = f", series by rule {segmented.rule!r}" if segmented.rule else ""
     _LOG.info("Study %s: %s lesions in %.1f s%s.", job.key, outcome.lesions, outcome.seconds, chosen)
     return False

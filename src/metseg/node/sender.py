@@ -4,7 +4,7 @@ import logging
 from threading import Event
 from time import time
 
-from metseg.core.errors import MetsegError
+from metseg.core.errors import ConfigError, MissingExtraError
 from metseg.io.peers import Delivery, told
 from metseg.io.transfer import send_files
 from metseg.node.options import Target
@@ -33,12 +33,18 @@ def send_due(store: Store, target: Target) -> bool:
         return False
     folder = store.results / f"{rows[0].key}-v{rows[0].version}"
     by_path = {folder / row.name: row for row in rows}
+
+    def note(delivery: Delivery) -> None:
+        _settle(store, target, by_path[delivery.path], delivery)
+
     try:
-        deliveries = send_files(target, list(by_path))
-    except MetsegError as error:  # a missing certificate, say: the operator can mend it while the node runs
-        deliveries = [Delivery(path, "later", told(error)) for path in by_path]
-    for each in deliveries:
-        _settle(store, target, by_path[each.path], each)
+        send_files(target, list(by_path), note)
+    except (
+        ConfigError,
+        MissingExtraError,
+    ) as error:  # a certificate is gone, say: it can be mended while the node runs
+        for path in by_path:
+            note(Delivery(path, "later", told(error)))
     ended = store.conclude_sending(rows[0].key)
     if ended is not None:
         _LOG.info("Study %s: %s%s", ended.key, ended.state, f", {ended.reason}" if ended.reason else "")

@@ -10,6 +10,7 @@ from threading import Event, Thread
 from time import monotonic
 
 from metseg.core.errors import InferenceError, MetsegError, exit_code, explained
+from metseg.io.dicom_values import quiet_for_good
 from metseg.io.discover import CaseInput
 from metseg.node.options import NodeOptions
 from metseg.node.rules import choose_files
@@ -113,6 +114,7 @@ def _work(pipe: Connection, options: NodeOptions, results: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to both; the node decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Thread(target=_end_with_parent, daemon=True).start()
+    quiet_for_good()
     from metseg.pipeline.models import Models
     from metseg.pipeline.outputs import check_formats
 

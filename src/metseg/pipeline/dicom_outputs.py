@@ -30,6 +30,7 @@ DICOM_FILES: Final[dict[Format, str]] = {
     "sr": "sr.dcm",
     "rtstruct": "rtstruct.dcm",
     "secondary-capture": "montage.dcm",
+    "encapsulated-pdf": "report.dcm",
 }
 _OF_LESIONS: Final = ("dicom-seg", "sr", "rtstruct")
 _IMAGE: Final = "image_{:04d}.dcm"
@@ -100,6 +101,7 @@ def _make(
     """The objects by file name; those that could not be made are told of in ``written``."""
     from metseg.io.dicom_seg import make_seg
     from metseg.io.dicom_sr import make_sr
+    from metseg.io.encapsulated_pdf import make_pdf_object
     from metseg.io.rt_regions import make_regions
     from metseg.io.rtstruct import make_rtstruct
     from metseg.io.secondary_capture import make_capture
@@ -120,11 +122,18 @@ def _make(
 
         return make_capture(np.array(draw_capture(result).convert("RGB")), reference, now)
 
+    def report() -> "Dataset":
+        from metseg.report.html import render_report
+        from metseg.report.pdf import render_pdf
+
+        return make_pdf_object(render_pdf(render_report(result, mode="print")), reference, now)
+
     makers: dict[Format, Callable[[], Dataset]] = {
         "dicom-seg": lambda: make_seg(instances, lesions, reference, model, now, options.seg_type),
         "sr": lambda: make_sr(made["seg.dcm"], instances, lesions, reference, model, now),
         "rtstruct": rtstruct,
         "secondary-capture": capture,
+        "encapsulated-pdf": report,
     }
     for name in wanted:
         if name == "sr" and "seg.dcm" not in made:

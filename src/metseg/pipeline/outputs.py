@@ -44,7 +44,7 @@ def check_formats(formats: Collection[Format]) -> None:
     Raises:
         MissingExtraError: one needs something that is not installed.
     """
-    if "pdf" in formats:
+    if {"pdf", "encapsulated-pdf"} & set(formats):
         from metseg.report.pdf import weasyprint
 
         weasyprint()
