@@ -1,5 +1,6 @@
 """The DICOM listener: who may call, what is answered, and that success means kept."""
 
+import socket
 import subprocess
 import threading
 import time
@@ -178,6 +179,19 @@ def test_an_association_that_breaks_off_leaves_what_was_acknowledged_and_nothing
         assert association.send_c_store(dataset(uid="1.2", pixels=PIXELS)).Status == 0
         association.abort()
     assert kept(store) == 2
+
+
+def test_those_who_say_nothing_or_nonsense_keep_nobody_waiting(store, port, certificates):
+    cert, key = certificates / "node.pem", certificates / "node.key"
+    with listening(ListenOptions(port=0, tls_cert=cert, tls_key=key, timeout_s=5), store.take) as secure:
+        silent = [socket.create_connection(("127.0.0.1", number)) for number in (port, secure) * 3]
+        for connection in silent[:2]:
+            connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 50)
+        echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}", timeout_s=4))
+        echo(Peer(address=f"dimses://METSEG@127.0.0.1:{secure}", tls_ca=certificates / "ca.pem", timeout_s=4))
+        for connection in silent:
+            connection.close()
+    assert kept(store) == 0
 
 
 def test_a_port_that_is_taken_is_named():

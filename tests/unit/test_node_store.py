@@ -138,6 +138,18 @@ def test_a_process_that_was_killed_between_register_and_image_costs_nothing(stor
     assert after.next_job(0).files[0].read_bytes() == content
 
 
+def test_what_was_half_written_is_swept_away_and_nothing_else(store):
+    store.take(image_of(image()))
+    place = store.folder / "studies" / key_of("1.2.3")
+    (place / ".abc.dcm.0123.part").write_bytes(b"half")
+    for name in (f".{key_of('1.2.3')}-v1.partial-99", f"{key_of('1.2.3')}-v1"):
+        (store.results / name).mkdir()
+        (store.results / name / "seg.dcm").write_bytes(b"")
+    store.sweep()
+    assert len(list(place.iterdir())) == len(instance_files(place)) == 1
+    assert [path.name for path in store.results.iterdir()] == [f"{key_of('1.2.3')}-v1"]
+
+
 def test_a_process_that_dies_of_a_study_dies_twice_at_most(store):
     store.take(image_of(image()))
     store.take(image_of(image(study="1.2.4")))

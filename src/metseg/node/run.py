@@ -42,6 +42,7 @@ def run_node(options: NodeOptions, stop: Event, *, listening_on: Callable[[int],
     store = open_store(options)
     try:
         with only_node(store.folder), ExitStack() as running:
+            store.sweep()
             store.recover()
             for key in store.register.drop_unknown([target.name for target in options.send]):
                 store.conclude_sending(key)

@@ -39,11 +39,8 @@ def send_due(store: Store, target: Target) -> bool:
 
     try:
         send_files(target, list(by_path), note)
-    except (
-        ConfigError,
-        MissingExtraError,
-    ) as error:  # a certificate is gone, say: it can be mended while the node runs
-        for path in by_path:
+    except (ConfigError, MissingExtraError) as error:
+        for path in by_path:  # a certificate is gone, say: it can be mended while the node runs
             note(Delivery(path, "later", told(error)))
     ended = store.conclude_sending(rows[0].key)
     if ended is not None:

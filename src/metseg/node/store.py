@@ -138,8 +138,13 @@ class Store:
                     self.register.put(replace(row, state=state, reason=reason, changed=time()))
                 elif row.state == "sending":  # its last object may have been sent, and nobody noted that
                     self.conclude_sending(row.key)
+
+    def sweep(self) -> None:
+        """Delete what a process that was killed had half written; for a node that begins."""
         for part in (self.folder / "studies").glob("*/.*.part"):
             part.unlink(missing_ok=True)
+        for part in self.results.glob(".*-v*.partial-*"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def next_job(self, quiet_s: float) -> Job | None:
         """Begin the study that has waited longest and is quiet; None where there is none."""
