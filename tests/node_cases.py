@@ -55,9 +55,9 @@ def node_options(store: Path, **more) -> NodeOptions:
     """Quick, with the engine that needs no weights; listens on any free port unless told otherwise."""
     values = {
         "store": store,
-        "quiet_s": 0.4,
+        "quiet_s": 3,
         "min_free_gb": 0,
-        "listen": ListenOptions(port=0, timeout_s=10),
+        "listen": ListenOptions(port=0, timeout_s=30),
         "segment": SegmentOptions(engine="threshold", formats=RESULTS),
         **more,
     }
@@ -65,7 +65,7 @@ def node_options(store: Path, **more) -> NodeOptions:
 
 
 def target(port: int, name: str = "pacs", **more) -> Target:
-    return Target(name=name, address=f"dimse://PACS@127.0.0.1:{port}", first_wait_s=0.3, timeout_s=5, **more)
+    return Target(name=name, address=f"dimse://PACS@127.0.0.1:{port}", first_wait_s=0.3, timeout_s=20, **more)
 
 
 @contextmanager
@@ -88,12 +88,12 @@ def running(options: NodeOptions):
     thread.start()
     try:
         if options.listen:
-            assert ready.wait(60)
+            assert ready.wait(240)
         assert failed == []
         yield port[0] if port else 0
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(240)
         assert not thread.is_alive()
 
 
@@ -123,7 +123,7 @@ def pacs(answer=lambda _: 0, classes=RESULT_KINDS, port=0):
 def calling(port: int, called="METSEG", calling_aet="SCANNER"):
     """An association that may send images; not established where the node turned it away."""
     ae = AE(calling_aet)
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 10
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
     contexts = [build_context(uid) for uid in [*sorted(IMAGE_CLASSES), "1.2.840.10008.1.1"]]
     association = ae.associate("127.0.0.1", port, contexts=contexts, ae_title=called)
     try:
@@ -160,7 +160,7 @@ def states(options: NodeOptions) -> list[tuple[str, int]]:
         store.register.close()
 
 
-def until(condition, longest_s: float = 30.0):
+def until(condition, longest_s: float = 240.0):
     """Wait until something is so, and give it back."""
     end = time.monotonic() + longest_s
     while time.monotonic() < end:

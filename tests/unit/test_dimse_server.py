@@ -36,7 +36,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def port(store):
-    with listening(ListenOptions(port=0, timeout_s=5), store.take) as number:
+    with listening(ListenOptions(port=0, timeout_s=30), store.take) as number:
         yield number
 
 
@@ -93,7 +93,7 @@ def test_an_object_that_is_not_what_the_request_said_is_refused(store):
 
 
 def test_whoever_calls_another_title_or_is_not_on_the_list_is_turned_away(store):
-    options = ListenOptions(port=0, aet="NODE", allow_aets=("SCANNER", "PACS 1"), timeout_s=5)
+    options = ListenOptions(port=0, aet="NODE", allow_aets=("SCANNER", "PACS 1"), timeout_s=30)
     with listening(options, store.take) as port:
         for called, caller, established in (
             ("NODE", "SCANNER", True), ("NODE", "PACS 1", True), ("METSEG", "SCANNER", False), ("NODE", "OTHER", False),
@@ -108,13 +108,13 @@ def test_whoever_calls_another_title_or_is_not_on_the_list_is_turned_away(store)
 
 
 def test_an_address_that_is_not_on_the_list_is_hung_up_on(store, caplog):
-    with listening(ListenOptions(port=0, allow_ips=("10.1.0.0/16", "::1"), timeout_s=5), store.take) as port:
+    with listening(ListenOptions(port=0, allow_ips=("10.1.0.0/16", "::1"), timeout_s=30), store.take) as port:
         with calling(port) as association:
             assert not association.is_established
         with pytest.raises(PeerError, match="could not be reached, or hung up"):
-            echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}", timeout_s=3))
+            echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}", timeout_s=30))
     assert "A connection from 127.0.0.1, which is not in allow_ips, was closed." in caplog.messages
-    with listening(ListenOptions(port=0, allow_ips=("127.0.0.0/8",), timeout_s=5), store.take) as port:
+    with listening(ListenOptions(port=0, allow_ips=("127.0.0.0/8",), timeout_s=30), store.take) as port:
         echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}"))
 
 
@@ -183,12 +183,12 @@ def test_an_association_that_breaks_off_leaves_what_was_acknowledged_and_nothing
 
 def test_those_who_say_nothing_or_nonsense_keep_nobody_waiting(store, port, certificates):
     cert, key = certificates / "node.pem", certificates / "node.key"
-    with listening(ListenOptions(port=0, tls_cert=cert, tls_key=key, timeout_s=5), store.take) as secure:
+    with listening(ListenOptions(port=0, tls_cert=cert, tls_key=key, timeout_s=30), store.take) as secure:
         silent = [socket.create_connection(("127.0.0.1", number)) for number in (port, secure) * 3]
         for connection in silent[:2]:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n" * 50)
-        echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}", timeout_s=4))
-        echo(Peer(address=f"dimses://METSEG@127.0.0.1:{secure}", tls_ca=certificates / "ca.pem", timeout_s=4))
+        echo(Peer(address=f"dimse://METSEG@127.0.0.1:{port}", timeout_s=30))
+        echo(Peer(address=f"dimses://METSEG@127.0.0.1:{secure}", tls_ca=certificates / "ca.pem", timeout_s=30))
         for connection in silent:
             connection.close()
     assert kept(store) == 0
@@ -231,7 +231,7 @@ def test_with_tls_only_who_shows_a_certificate_may_call(store, certificates, tmp
         return certificates / f"{name}.pem", certificates / f"{name}.key"
 
     cert, key = pem("node")
-    options = ListenOptions(port=0, tls_cert=cert, tls_key=key, tls_ca=certificates / "ca.pem", timeout_s=5)
+    options = ListenOptions(port=0, tls_cert=cert, tls_key=key, tls_ca=certificates / "ca.pem", timeout_s=30)
     path = tmp_path / "image.dcm"
     path.write_bytes(image(uid="1.9", pixels=PIXELS))
     with listening(options, store.take) as port:
@@ -240,7 +240,7 @@ def test_with_tls_only_who_shows_a_certificate_may_call(store, certificates, tmp
             cert, key = pem(own) if own else (None, None)
             address = f"{scheme}://METSEG@127.0.0.1:{port}"
             tls_ca = certificates / f"{ca}.pem" if own else None
-            return Peer(address=address, tls_cert=cert, tls_key=key, tls_ca=tls_ca, timeout_s=3)
+            return Peer(address=address, tls_cert=cert, tls_key=key, tls_ca=tls_ca, timeout_s=30)
 
         (delivery,) = send_dimse(peer("dimses", "caller"), [path])
         assert delivery.state == "sent"

@@ -1,13 +1,16 @@
 """The node's file, and the rules in it."""
 
+import re
+
 import pydicom
 import pytest
 
 from end_to_end.cases import LESIONS, make_grid
 from metseg.core.errors import ConfigError, InputError
 from metseg.io.dicom_series import IMAGE_CLASSES
+from metseg.io.dimse_server import ListenOptions
 from metseg.io.series_facts import SeriesFacts, read_series
-from metseg.node.options import Rule, read_node_file
+from metseg.node.options import NodeOptions, PollOptions, Rule, Target, WatchOptions, read_node_file
 from metseg.node.rules import choose_files, matches
 from metseg.testing.phantoms import make_phantom
 from node_cases import study_on_disk
@@ -91,6 +94,17 @@ def test_a_file_without_a_source_or_no_file_is_refused(tmp_path):
         read_node_file(written(tmp_path, 'store = "store"'))
     with pytest.raises(ConfigError, match=r"absent\.toml cannot be read"):
         read_node_file(tmp_path / "absent.toml")
+
+
+def test_the_page_has_every_key_and_its_example_is_sound(root, tmp_path):
+    page = (root / "docs" / "reference" / "node.md").read_text(encoding="utf-8")
+    kinds = (NodeOptions, ListenOptions, Target, WatchOptions, PollOptions, Rule)
+    known = set(re.findall(r"`(\w+)`", page)) | set(re.findall(r"\*\*`\[+(\w+)\]+`\*\*", page))
+    assert {name for kind in kinds for name in kind.model_fields} - known == set()
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    options = read_node_file(written(tmp_path, example))
+    assert matches(options.rule[0], facts(description="t1_space post"))
+    assert not matches(options.rule[0], facts(description="t1 native"))
 
 
 def facts(**more) -> SeriesFacts:

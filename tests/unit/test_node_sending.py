@@ -35,6 +35,14 @@ def store(tmp_path):
     made.register.close()
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """What the sender takes for the time: ``clock[0]``."""
+    now = [time.time() + 1]
+    monkeypatch.setattr("metseg.node.sender.time", lambda: now[0])
+    return now
+
+
 def objects(store) -> dict:
     return {row.name: row for row in store.register.objects(KEY, 1)}
 
@@ -62,7 +70,7 @@ def test_a_kind_that_is_not_taken_is_named_and_the_others_go(store):
     assert (row.state, row.reason) == ("failed", "sr.dcm to pacs: PACS does not take Comprehensive 3D SR Storage.")
 
 
-def test_what_is_refused_is_not_tried_again_and_what_has_no_room_is(store):
+def test_what_is_refused_is_not_tried_again_and_what_has_no_room_is(store, clock):
     def answer(dataset):
         return {"seg.dcm": 0xA900, "sr.dcm": 0xA700, "rtstruct.dcm": 0xB000}[
             next(name for name, uid in RESULT_CLASSES.items() if uid == dataset.SOPClassUID)
@@ -72,24 +80,30 @@ def test_what_is_refused_is_not_tried_again_and_what_has_no_room_is(store):
         send_due(store, target(port))
         assert states_of(store) == ["refused", "queued", "sent"]  # a warning is success
         assert objects(store)["seg.dcm"].reason == "PACS answered 0xA900 (Data Set Does Not Match SOP Class)."
-        time.sleep(0.35)
+        clock[0] += 0.31
         send_due(store, target(port))
     assert [one.SOPClassUID for one in received][3:] == [RESULT_CLASSES["sr.dcm"]]
     assert objects(store)["sr.dcm"].tries == 2
     assert store.register.study(KEY).state == "sending"
 
 
-def test_an_archive_that_is_down_is_tried_with_growing_waits_and_then_given_up(store):
+def test_an_archive_that_is_down_is_tried_with_growing_waits(store, clock):
     port = free_port()
     to = target(port)
     send_due(store, to)
     for row in objects(store).values():
         assert (row.state, row.tries) == ("queued", 1)
-        assert row.due - row.queued >= 0.3
+        assert row.due == pytest.approx(clock[0] + 0.3, abs=1e-3)
         assert "could not be reached" in row.reason
-    assert send_due(store, to) is False  # not due yet
+    clock[0] += 0.29
+    assert send_due(store, to) is False
+    clock[0] += 0.02
+    send_due(store, to)
+    assert {row.tries for row in objects(store).values()} == {2}
+    clock[0] += 0.59  # twice as long
+    assert send_due(store, to) is False
     with pacs(port=port) as (_, received):
-        time.sleep(0.35)
+        clock[0] += 0.31
         send_due(store, to)
     assert len(received) == 3
     assert store.register.study(KEY).state == "done"
@@ -97,30 +111,31 @@ def test_an_archive_that_is_down_is_tried_with_growing_waits_and_then_given_up(s
     assert to.wait_s(10**6) == 900
 
 
-def test_what_cannot_be_sent_for_long_is_set_aside(store):
-    to = target(free_port(), give_up_h=0.2 / 3600)
+def test_what_cannot_be_sent_for_long_is_set_aside(store, clock):
+    to = target(free_port(), give_up_h=1)
+    send_due(store, to)
+    assert states_of(store) == ["queued"] * 3
+    clock[0] += 3600
     send_due(store, to)
     assert states_of(store) == ["refused"] * 3
     assert store.register.study(KEY).state == "failed"
-    assert "Given up after 1 tries. PACS at 127.0.0.1" in store.register.study(KEY).reason
+    assert "Given up after 2 tries. PACS at 127.0.0.1" in store.register.study(KEY).reason
 
 
 def test_a_slow_archive_is_waited_for_so_long_and_no_longer(store):
     slow = threading.Event()
 
     def answer(_):
-        slow.wait(4)
+        slow.wait(60)
         return 0
 
     with pacs(answer) as (port, _):
         deliveries = list(
-            send_dimse(
-                target(port).model_copy(update={"timeout_s": 0.5}), [store.results / f"{KEY}-v1" / "seg.dcm"] * 2
-            )
+            send_dimse(target(port).model_copy(update={"timeout_s": 2}), [store.results / f"{KEY}-v1" / "seg.dcm"] * 2)
         )
         slow.set()
     assert [each.state for each in deliveries] == ["later", "later"]
-    assert deliveries[0].reason == "PACS did not answer within 0.5 s, or hung up."
+    assert deliveries[0].reason == "PACS did not answer within 2 s, or hung up."
 
 
 def test_a_file_that_is_gone_is_told(store):
@@ -201,7 +216,7 @@ FAILED = [{"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value":
 )
 def test_what_a_web_service_answers_decides_whether_it_is_asked_again(service, store, mood, state, reason):
     service.mood = mood
-    peer = Peer(address=f"http://127.0.0.1:{service.server_port}/dicom-web", timeout_s=3)
+    peer = Peer(address=f"http://127.0.0.1:{service.server_port}/dicom-web", timeout_s=30)
     (delivery,) = send_web(peer, [store.results / f"{KEY}-v1" / "sr.dcm"])
     assert (delivery.state, delivery.reason) == (state, reason)
 
@@ -209,7 +224,7 @@ def test_what_a_web_service_answers_decides_whether_it_is_asked_again(service, s
 @pytest.mark.parametrize("mood", [(500, b""), (200, b"<html>"), (200, b"[1, {}]"), (200, b'[{"0020000D": 7}]')])
 def test_answers_that_make_no_sense_are_told_or_passed_over(service, mood):
     service.mood = mood
-    peer = Peer(address=f"http://127.0.0.1:{service.server_port}/dicom-web", timeout_s=3)
+    peer = Peer(address=f"http://127.0.0.1:{service.server_port}/dicom-web", timeout_s=30)
     if mood[1].startswith(b"["):
         assert find_web(peer, {"Modality": "MR"}) == []
     else:
@@ -220,6 +235,6 @@ def test_answers_that_make_no_sense_are_told_or_passed_over(service, mood):
 
 
 def test_a_service_that_is_not_there_is_asked_later(store):
-    peer = Target(name="web", address=f"http://127.0.0.1:{free_port()}/dicom-web", timeout_s=2)
+    peer = Target(name="web", address=f"http://127.0.0.1:{free_port()}/dicom-web", timeout_s=30)
     (delivery,) = send_web(peer, [store.results / f"{KEY}-v1" / "sr.dcm"])
     assert (delivery.state, delivery.reason) == ("later", "127.0.0.1 cannot be reached (ConnectionError).")
