@@ -10,7 +10,7 @@ from metseg.cli.datasets import datasets_app
 from metseg.cli.demo import demo_command
 from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
-from metseg.cli.models import models_app
+from metseg.cli.model_choice import models_app
 from metseg.cli.node import node_command
 from metseg.cli.segment import segment_command
 from metseg.cli.synthesise import synthesise_command
