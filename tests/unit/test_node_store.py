@@ -77,6 +77,15 @@ def test_only_its_user_may_look_into_the_store(store):
     assert store.folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    tmp_path.chmod(0o755)
+    with pytest.raises(InputError, match="holds something else"):
+        Store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
 def test_a_study_is_begun_once_it_is_quiet_and_only_once(store):
     contents = [image() for _ in range(3)]
     assert [store.take(image_of(each)) for each in contents] == [True] * 3

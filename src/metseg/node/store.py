@@ -24,6 +24,8 @@ from metseg.io.dimse_server import OutOfRoomError
 from metseg.node.register import MOST_TRIES, Register, State, StudyRow
 
 GB: Final = 10**9
+_REGISTER: Final = "register.sqlite"
+_OWN: Final = {"studies", "results", _REGISTER, f"{_REGISTER}-wal", f"{_REGISTER}-shm"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,20 @@ class Store:
         self._arrived: dict[str, float] = {}
         self._coming: Counter[str] = Counter()  # images of a study that are being written
         try:
-            for each in (folder, folder / "studies", folder / "results"):
-                each.mkdir(parents=True, exist_ok=True)
+            if folder.is_dir() and not {each.name for each in folder.iterdir()} <= _OWN:
+                raise InputError(
+                    "The folder of the node's store holds something else.",
+                    hint="Choose one that is empty or not there.",
+                )
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
+            for each in (folder / "studies", folder / "results"):
+                each.mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"The node's store cannot be made: {error.strerror}.", hint="Choose a folder that may be written."
             ) from error
-        self.register = Register(folder / "register.sqlite")
+        self.register = Register(folder / _REGISTER)
 
     @property
     def results(self) -> Path:
@@ -90,6 +98,7 @@ class Store:
         target = place / instance.file_name
         with self._lock:
             if target.exists():
+                sync_folder(place)  # whoever brings it at the same time may not have come that far
                 return False
             row = self.register.study(key)
             self._admit(row, len(instance.content))
