@@ -234,6 +234,14 @@ def test_no_lesion_gives_a_report_that_says_so_and_no_empty_objects(tmp_path, ou
     assert pydicom.dcmread(again / "sr.dcm").SOPInstanceUID == report.SOPInstanceUID
 
 
+@pytest.mark.skipif(bool(why_no_pdf()), reason=f"needs the extra pdf: {why_no_pdf()}")
+def test_a_study_without_lesions_has_its_report_in_dicom_too(tmp_path, out, engine, phantom):
+    options = SegmentOptions(engine="threshold", formats="encapsulated-pdf", operating_point=0.999999)
+    outcome = run(dicom_folder(tmp_path / "study one", phantom), out, engine, options)
+    assert outcome.lesions == 0
+    assert findings(outcome.folder / "report.dcm") == []
+
+
 def test_the_same_input_has_the_same_uids_and_labelmaps_hold_the_same_voxels(scan, tmp_path, engine):
     first, again = (run(scan, tmp_path / name, engine, DICOM).folder for name in ("a", "b"))
     labelmap = run(scan, tmp_path / "c", engine, DICOM.model_copy(update={"seg_type": "labelmap"})).folder
