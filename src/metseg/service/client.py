@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, Final, Self
 
 import httpx2
 
 from metseg.core.errors import MetsegError
 
 FILES: Final = "files"
+Content = bytes | BufferedIOBase  # open files, io.BytesIO, what Streamlit gives
 
 
 class ServiceError(MetsegError):
@@ -88,7 +90,7 @@ class Client:
 
     def submit(
         self,
-        files: Sequence[Path | tuple[str, BinaryIO]] | Mapping[str, Path | tuple[str, BinaryIO]],
+        files: Sequence[Path | tuple[str, Content]] | Mapping[str, Path | tuple[str, Content]],
         *,
         options: Mapping[str, object] | None = None,
         label: str = "",
@@ -97,7 +99,8 @@ class Client:
         """Send one study; returns the job.
 
         Args:
-            files: paths, or names with open files; by sequence (``{"t1c": …}``) where the sequences are known.
+            files: paths, or names with contents or open files; by sequence (``{"t1c": …}``) where the sequences are
+                known.
             options: as ``GET /v1/service`` lists them.
             label: to show; by default the name of the first file.
             idempotency_key: a sign of this request, so that it can be sent again without a second job.
