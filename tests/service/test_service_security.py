@@ -2,19 +2,19 @@
 
 import json
 import socket
-import threading
 import time
 
 import pytest
 
 from metseg.core.errors import ConfigError
 from metseg.service.api import server
-from metseg.service.api.server import PromptProtocol
+from metseg.service.client import Client, ServiceError
 from metseg.service.problems import Problem
 from metseg.service.settings import read_settings
 from metseg.service.signing import Signer
 from service.conftest import URL, done
 from service.test_service_jobs import refused
+from service_under_fire import until
 
 
 def with_key(client, *scopes, name="anna", **limits):
@@ -152,30 +152,36 @@ def test_a_link_expires(tmp_path, monkeypatch):
     assert told.value.code == "link-expired"
 
 
-def test_who_sends_no_whole_head_is_cut_off(monkeypatch, client):
-    import uvicorn
-
+def test_who_sends_no_whole_head_is_cut_off(monkeypatch, client, listening):
     monkeypatch.setattr(server, "_HEADERS_S", 0.5)
-    config = uvicorn.Config(client.app, http=PromptProtocol, port=0, log_level="error", lifespan="off")
-    served = uvicorn.Server(config)
-    thread = threading.Thread(target=served.run)
-    thread.start()
-    try:
-        while not served.started:
-            time.sleep(0.02)
-        address = served.servers[0].sockets[0].getsockname()
-        with socket.create_connection(address, timeout=20) as slow:
-            slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127")
-            assert slow.recv(100) == b""
-        with socket.create_connection(address, timeout=20) as prompt:
-            prompt.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            assert prompt.recv(15) == b"HTTP/1.1 200 OK"
-            prompt.sendall(b"GET /hea")
-            while answer := prompt.recv(1000):
-                assert b"HTTP/1.1 2" not in answer
-    finally:
-        served.should_exit = True
-        thread.join()
+    address = listening(client)
+    with socket.create_connection(address, timeout=20) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127")
+        assert slow.recv(100) == b""
+    with socket.create_connection(address, timeout=20) as prompt:
+        prompt.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert prompt.recv(15) == b"HTTP/1.1 200 OK"
+        prompt.sendall(b"GET /hea")
+        while answer := prompt.recv(1000):
+            assert b"HTTP/1.1 2" not in answer
+
+
+def test_a_refusal_reaches_who_is_still_sending(start, listening):
+    host, port = listening(start(upload_bytes=1000))
+    with Client(f"http://{host}:{port}") as sender, pytest.raises(ServiceError) as told:
+        sender.submit([("large.nii.gz", bytes(30 * 2**20))])
+    assert told.value.code == "body-too-large"
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(client, listening):
+    with socket.create_connection(listening(client), timeout=20) as broken:
+        head = b"POST /v1/studies HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
+        part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.nii"\r\n\r\n' + b"1" * 2000
+        broken.sendall(head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + part)
+        incoming = client.app.state.service.vault.root / "incoming"
+        until(lambda: len(list(incoming.iterdir())) == 1)
+    until(lambda: list(incoming.iterdir()) == [])
+    assert client.get("/v1/studies").json()["studies"] == []
 
 
 def test_no_error_shows_what_is_inside(client, monkeypatch):
