@@ -6,8 +6,8 @@ Starts ``metseg serve`` with the threshold engine in a temporary folder, sends N
 clients, and kills worker, API, runner and supervisor in turn, every few seconds. Clients send again, with their
 idempotency key, what got no answer. Each accepted study must end in exactly one terminal state with the masks that
 ``metseg segment`` makes. Prints latencies (of requests that were cut off by a kill, too), the most memory of each
-process, and a table of kills. ``--kills 0`` gives latencies without fire. Only every eighth kill is a runner's: a job
-whose runner dies twice is set aside, as it should be.
+process, and a table of kills. ``--kills 0`` gives latencies without fire. Only every twelfth kill is a runner's: a job
+whose runner dies twice is set aside, as it should be, and under such fire one job is begun many times.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from metseg.service.runner_process import resident_bytes
 from metseg.testing.phantoms import make_phantom
 from service_under_fire import ROLES, Fire, Served, different, ends_of, send_all, watch_until_ended
 
-TURN = ("worker", "API", "runner", "supervisor", "worker", "API", "worker", "supervisor")
+TURN = ("worker", "API", "runner", "supervisor", *("worker", "API", "worker", "supervisor") * 2)
 
 
 def main() -> None:
