@@ -2,6 +2,7 @@
 
 import io
 import json
+import runpy
 
 import pytest
 from typer.testing import CliRunner
@@ -96,3 +97,10 @@ def test_serve_refuses_to_be_open_to_all(tmp_path):
     refused = run("--host", "0.0.0.0", "--auth", "keys", "--data-dir", tmp_path)  # noqa: S104
     assert refused.exit_code == 2
     assert "metseg serve keys add" in refused.output
+
+
+def test_uvicorn_finds_the_app_in_a_checkout(root, tmp_path, monkeypatch):
+    monkeypatch.setenv("METSEG_DATA_DIR", str(tmp_path / "data"))
+    made = runpy.run_path(str(root / "app" / "main.py"))["app"]
+    assert made.title == "metseg"
+    assert not (tmp_path / "data").exists()  # nothing is made before it starts
