@@ -1,6 +1,6 @@
-"""Compare networks: synthesise, train each for the same time, segment, evaluate, and write one table.
+"""Compare networks: synthesise, train each on the same budget, segment, evaluate, and write one table.
 
-``python recipes/compare/run.py OUT --minutes 30 [--hosts DATA] [--only NAME …]``
+``python recipes/compare/run.py OUT --minutes 30 | --epochs 20 [--hosts DATA] [--only NAME …]``
 
 Everything is done by metseg's own commands, which are printed as they are run, so that each can be run by hand. A run
 that was stopped goes on: what is finished is kept. What is compared stands in ``networks.toml`` beside this file;
@@ -35,7 +35,7 @@ class Variant:
     recipe: NnunetRecipe
 
 
-def variants(told: Mapping[str, Any], out: Path, minutes: float) -> Iterator[Variant]:
+def variants(told: Mapping[str, Any], out: Path, budget: Mapping[str, float]) -> Iterator[Variant]:
     """All that is compared: configuration by configuration, each network without CLAHE and with it."""
     compared = told["compared"]
     for configuration in compared["configurations"]:
@@ -44,8 +44,8 @@ def variants(told: Mapping[str, Any], out: Path, minutes: float) -> Iterator[Var
                 name = f"{SHORT[network]}-{AXES[configuration]}{'-clahe' if clahe else ''}"
                 step = {"name": "clahe", "kind": AXES[configuration], **told["clahe"]}
                 dials = {
-                    **told["recipe"], "network": network, "configuration": configuration, "minutes": minutes,
-                    "patch": told["patch"][configuration], "preprocessing": [step] if clahe else [], "name": name,
+                    **told["recipe"], **told[configuration], **budget, "network": network,
+                    "configuration": configuration, "preprocessing": [step] if clahe else [], "name": name,
                     "data": data_set(out, "train"), "out": out / name / "training",
                 }  # fmt: skip
                 yield Variant(name, NnunetRecipe.model_validate(dials))
@@ -159,7 +159,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder; all that is written goes there")
-    parser.add_argument("--minutes", type=float, required=True, help="training of each network")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--minutes", type=float, help="training of each network")
+    budget.add_argument("--epochs", type=int, help="the same number of steps for each, on a machine that others use")
     parser.add_argument(
         "--hosts", type=Path, help="heads to draw into, as for metseg synthesise; else heads are made up"
     )
@@ -184,7 +186,8 @@ def main() -> None:
         told["data"][kind]["count"] = getattr(given, kind) or told["data"][kind]["count"]
     device = given.device if given.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     told["recipe"] |= {"device": device, "threads": given.threads}
-    known = {it.name: it for it in variants(told, out, given.minutes)}
+    budget = {"minutes": given.minutes} if given.epochs is None else {"epochs": given.epochs}
+    known = {it.name: it for it in variants(told, out, budget)}
     if strange := sorted(set(given.only or ()) - set(known)):
         sys.exit(f"There is no {strange[0]}; there are {', '.join(known)}.")
     wanted = [it for name, it in known.items() if not given.only or name in given.only]

@@ -221,17 +221,30 @@ def test_a_training_starts_from_a_bundle(full, data, place):
     assert any("It started from the model" in line for line in trained.bundle.manifest.training_data)
 
 
-def test_a_loss_that_is_no_number_stops_with_a_sentence(data, place):
-    broken = place / "Dataset902_Broken"
-    shutil.copytree(data, broken)
+def broken(data, folder, spoil):
+    """The data set, what is done to its images a function."""
+    shutil.copytree(data, folder)
     for number in range(5):
-        path = broken / "imagesTr" / f"case_{number}_0000.nii.gz"
         image, _ = make_study(number)
-        array = np.array(image.array)
-        array[::2] = np.nan
-        nib.save(nib.Nifti1Image(array, image.grid.affine), path)
+        spoilt = spoil(np.array(image.array, np.float32))
+        nib.save(nib.Nifti1Image(spoilt, image.grid.affine), folder / "imagesTr" / f"case_{number}_0000.nii.gz")
+    return folder
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sentence(data, place):
+    huge = broken(data, place / "Dataset902_Huge", lambda array: 1e35 * array)  # nnU-Net's mean of them is infinite
     with pytest.raises(MetsegError, match="loss is not a finite number in epoch 1 of training 3d_fullres, fold 0"):
-        train_model(recipe(broken, place / "broken"))
+        train_model(recipe(huge, place / "huge"))
+
+
+def test_voxels_that_are_no_numbers_are_refused_before_anything_is_trained(data, place):
+    def spoil(array):
+        array[::2] = np.nan
+        return array
+
+    with pytest.raises(InputError, match="case_0 has 17280 voxels in channel 0 that are not finite numbers"):
+        train_model(recipe(broken(data, place / "Dataset903_NaN", spoil), place / "nan"))
+    assert not (place / "nan" / "nnUNet_preprocessed" / "Dataset903_NaN" / "nnUNetPlans.json").exists()
 
 
 def test_a_full_disk_is_told_in_a_sentence():

@@ -162,6 +162,12 @@ def test_errors_keep_their_class_on_the_way():
     assert type(told_error({"error": "Final", "message": "m"})) is MetsegError
 
 
+def test_a_torchvision_that_does_not_fit_is_named_with_its_remedy(run):
+    with pytest.raises(MetsegError) as error:
+        run('raise RuntimeError("operator torchvision::nms does not exist")')
+    assert error.value.hint.startswith("torchvision was built for another torch; nnU-Net does without: pip uninstall")
+
+
 def test_last_lines_are_those_that_hold_something(tmp_path):
     (tmp_path / "log").write_text("one\n\ntwo  \n\n")
     assert last_lines(tmp_path / "log", 2) == "one\ntwo"

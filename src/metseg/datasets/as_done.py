@@ -32,9 +32,12 @@ def as_done(
         return
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
         running: dict[Future[Result], Job] = {pool.submit(work, job): job for job in jobs}
-        for future in as_completed(running):
-            failed = future.exception()
-            yield running[future], future.result() if failed is None else _told(failed)
+        try:
+            for future in as_completed(running):
+                failed = future.exception()
+                yield running[future], future.result() if failed is None else _told(failed)
+        finally:  # nobody asks any more: what was not begun is not
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _told(error: BaseException) -> BaseException:
@@ -42,5 +45,5 @@ def _told(error: BaseException) -> BaseException:
         return error
     return MetsegError(
         "The process that worked on it was stopped by the system, for want of memory most likely.",
-        hint="Run the same command again, with fewer --workers.",
+        hint="Run the same command again, with fewer workers.",
     )

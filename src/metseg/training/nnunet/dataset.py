@@ -116,11 +116,11 @@ def _missing(raw: RawData, part: RawPart) -> Iterator[str]:
 
 
 def check_voxels(raw: RawData, recipe: NnunetRecipe) -> None:
-    """Read all label maps and the sizes of all images.
+    """Read all images and label maps. NaN is looked for here, since nnU-Net reads it as 0, without a word.
 
     Raises:
-        InputError: label values outside the scheme, no foreground anywhere, sizes that differ within a case, one slice
-            for a network in 3D, or files that cannot be read.
+        InputError: label values outside the scheme, no foreground anywhere, sizes that differ within a case, voxels
+            that are no finite numbers, one slice for a network in 3D, or files that cannot be read.
     """
     known = {0, *raw.labels.foreground} | ({raw.ignored} if raw.ignored is not None else set())
     seen: set[int] = set()
@@ -128,19 +128,22 @@ def check_voxels(raw: RawData, recipe: NnunetRecipe) -> None:
     for case in raw.cases:
         try:
             volume, _, _ = read_nifti(raw.label(case), LABEL_LIMITS)
-            shapes = [_shape(raw.image(case, n)) for n in range(len(raw.channels))]
+            images = [_looked_at(raw.image(case, n)) for n in range(len(raw.channels))]
         except InputError as error:
             problems.append(f"{case}: {error.message}")
             continue
         except Exception as error:  # noqa: BLE001  nibabel's readers raise whatever they meet
             problems.append(f"{case}: an image cannot be read ({type(error).__name__})")
             continue
-        shape = volume.grid.shape
+        shape, shapes = volume.grid.shape, [size for size, _ in images]
         if any(other != shape for other in shapes):
             problems.append(f"{case}: images and label map differ in size ({', '.join(map(_size, (*shapes, shape)))})")
+        for channel, (_, strange) in enumerate(images):
+            if strange:
+                problems.append(f"{case} has {strange} voxels in channel {channel} that are not finite numbers")
         values = {float(value) for value in np.unique(np.asarray(volume.array))}
-        if strange := sorted(values - known):
-            problems.append(f"{case} has the label {strange[0]:g}, which dataset.json does not name")
+        if unknown := sorted(values - known):
+            problems.append(f"{case} has the label {unknown[0]:g}, which dataset.json does not name")
         seen |= {int(value) for value in values & set(raw.labels.foreground)}
         if recipe.configuration != "2d" and min(shape) == 1:
             problems.append(f"{case} is a single slice ({_size(shape)}), and {recipe.configuration} is 3D")
@@ -213,10 +216,10 @@ def _read_json(path: Path) -> Any:
         raise InputError(f"{path.name} in {shown_name(path.parent)} is no JSON: {error}.", hint=_HINT) from error
 
 
-def _shape(path: Path) -> tuple[int, ...]:
-    """Size of an image, by its header."""
-    shape: tuple[int, ...] = nib.Nifti1Image.from_filename(path).shape
-    return shape
+def _looked_at(path: Path) -> tuple[tuple[int, ...], int]:
+    """Size of an image, and how many of its voxels are no finite numbers."""
+    voxels = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
+    return voxels.shape, voxels.size - int(np.count_nonzero(np.isfinite(voxels)))
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -151,11 +151,14 @@ def _end(child: "subprocess.Popen[bytes]") -> None:
 def _silent(code: int, log: Path, doing: str) -> MetsegError:
     """What to say of a child that ended without saying why."""
     how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    memory = "Memory ran out, most likely: take fewer workers, or a smaller patch or batch. " if code == -9 else ""
+    last = last_lines(log)
+    why = "Memory ran out, most likely: take fewer workers, or a smaller patch or batch. " if code == -9 else ""
+    if "torchvision" in last:
+        why = "torchvision was built for another torch; nnU-Net does without: pip uninstall torchvision. "
     return MetsegError(
         f"nnU-Net {how} while {doing}, without a result.",
-        hint=f"{memory}The same command goes on from what is finished. All that it printed is in {log.name}, "
-        f"last:\n{last_lines(log)}",
+        hint=f"{why}The same command goes on from what is finished. All that it printed is in {log.name}, "
+        f"last:\n{last}",
     )
 
 

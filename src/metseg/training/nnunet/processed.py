@@ -5,18 +5,17 @@ and prepares from them. Labels are a link to the data set's.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
-from metseg.core.errors import ConfigError, InputError, MetsegError
+from metseg.core.errors import ConfigError, InputError
 from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Modality
 from metseg.core.volume import Volume
+from metseg.datasets.as_done import as_done
+from metseg.engines.bundle import Bundle
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
 from metseg.io.limits import Limits
@@ -47,6 +46,20 @@ def check_steps(raw: RawData, steps: Sequence[AnyStep], sequences: tuple[str, ..
         check_order(steps, modality)
     except ValueError as error:
         raise ConfigError(f"The recipe's preprocessing will not do: {error}.") from error
+
+
+def check_start_steps(start: Bundle, steps: Sequence[AnyStep]) -> None:
+    """Refuse to go on from a model that saw its images otherwise.
+
+    Raises:
+        ConfigError: its steps are others.
+    """
+    if tuple(start.manifest.preprocessing) != tuple(steps):
+        theirs, ours = (", ".join(step.name for step in of) or "none" for of in (start.manifest.preprocessing, steps))
+        raise ConfigError(
+            f"The model to start from learned from images after other steps ({theirs}) than the recipe's ({ours}).",
+            hint="Give the recipe the [[preprocessing]] that the model's model.json says, with the same values.",
+        )
 
 
 def write_processed(
@@ -80,24 +93,12 @@ def write_processed(
     sources = [raw.image(case, n) for case in raw.cases for n in range(len(raw.channels))]
     one = partial(_write_one, steps=tuple(steps), folder=folder / "imagesTr")
     sizes = []
-    for size in _mapped(one, sources, workers):
-        sizes.append(size)
+    for _, done in as_done(one, sources, workers):
+        if isinstance(done, BaseException):
+            raise done
+        sizes.append(done)
         progress(len(sizes), len(sources), "processing images")
     return {"images": len(sizes), "bytes": sum(sizes)}
-
-
-def _mapped(one: Callable[[Path], int], sources: Sequence[Path], workers: int) -> Iterator[int]:
-    if workers <= 1:
-        yield from map(one, sources)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(one, sources)
-        except BrokenProcessPool as error:
-            raise MetsegError(
-                "A process that processed images was ended by the system, for want of memory most likely.",
-                hint="Take fewer workers. The same command goes on.",
-            ) from error
 
 
 def _write_one(source: Path, *, steps: tuple[AnyStep, ...], folder: Path) -> int:

@@ -38,10 +38,12 @@ class NnunetRecipe(Options):
         iterations: training steps an epoch.
         validation_iterations: patches, in batches, that the pseudo Dice of an epoch is made of.
         validation: whether nnU-Net measures each network afterwards, on studies of its fold, which can take long.
+        probabilities: whether that also writes probabilities, by which ``metseg models best`` judges ensembles.
         minutes: longest training of each network, over all its runs; the learning rate falls by what is spent first.
         patience: epochs without a better mean of pseudo Dice after which a training ends; None: it goes on.
         save_every: epochs between checkpoints, which is what a kill can cost.
         patch: voxels along the axes of nnU-Net's plan (slices first); None: as planned.
+        features: channels of the first stage, doubled at each further one up to nnU-Net's most; None: as planned.
         batch: patches a step; two at least, since nnU-Net makes the last third of them hold foreground.
         gpu_memory_gb: that the planner aims at; None: the planner's own.
         mirror_axes: of the patch, in training and in use; None: all, as nnU-Net does; empty: none.
@@ -71,10 +73,12 @@ class NnunetRecipe(Options):
     iterations: Annotated[int, Field(ge=1)] = 250
     validation_iterations: Annotated[int, Field(ge=1)] = 50
     validation: bool = True
+    probabilities: bool = False
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     save_every: Annotated[int, Field(ge=1)] = 10
     patch: tuple[Annotated[int, Field(ge=4)], ...] | None = None
+    features: Annotated[int, Field(ge=2)] | None = None
     batch: Annotated[int, Field(ge=2)] | None = None
     gpu_memory_gb: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     mirror_axes: tuple[Literal[0, 1, 2], ...] | None = None
@@ -108,8 +112,8 @@ class NnunetRecipe(Options):
             problems.append(f"the patch of {self.configuration} has {axes} sides, one of at least {LEAST_PATCH} voxels")
         if self.mirror_axes and (max(self.mirror_axes) >= axes or len(set(self.mirror_axes)) < len(self.mirror_axes)):
             problems.append(f"mirror_axes of {self.configuration} are some of {', '.join(map(str, range(axes)))}, once")
-        if self.start and (self.patch or self.gpu_memory_gb):
-            problems.append("patch and gpu_memory_gb come with the bundle that start names")
+        if self.start and (self.patch or self.gpu_memory_gb or self.features):
+            problems.append("patch, features and gpu_memory_gb come with the bundle that start names")
         if self.configuration == "3d_cascade_fullres" and not self.validation:
             problems.append("the second stage of a cascade learns from what validation writes")
         if self.gpus > (self.batch or self.gpus):
