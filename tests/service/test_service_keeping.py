@@ -1,7 +1,9 @@
 """What is kept and for how long: housekeeping, SQLite and PostgreSQL alike; and how jobs come by DICOM."""
 
+import io
 import time
 
+import pydicom
 import pytest
 import sqlalchemy as sa
 
@@ -157,3 +159,14 @@ def test_stow_says_which_instances_it_did_not_take(client, instances, tmp_path):
     refused(stow(client, instances[0], other), "several-studies")
     refused(stow(client), "input-refused")
     refused(client.post("/dicom-web/studies", files=[("files", ("a", instances[0]))]), "media-type-refused")
+
+
+def test_stow_from_another_hand(client, listening, instances):
+    peer = pytest.importorskip("dicomweb_client", reason="needs dicomweb-client")
+    host, port = listening(client)
+    sent = [pydicom.dcmread(io.BytesIO(content)) for content in instances[:4]]
+    answer = peer.DICOMwebClient(f"http://{host}:{port}/dicom-web").store_instances(sent)
+    stored = [item.ReferencedSOPInstanceUID for item in answer.ReferencedSOPSequence]
+    assert stored == [each.SOPInstanceUID for each in sent]
+    (job,) = client.get("/v1/studies").json()["studies"]
+    assert len(job["files"]) == 4
