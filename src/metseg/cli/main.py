@@ -13,6 +13,7 @@ from metseg.cli.info import info_command
 from metseg.cli.model_choice import models_app
 from metseg.cli.node import node_command
 from metseg.cli.segment import segment_command
+from metseg.cli.serve import serve_app
 from metseg.cli.synthesise import synthesise_command
 from metseg.cli.train import train_command
 from metseg.cli.transfer import pull_command, push_command
@@ -35,6 +36,7 @@ app.command("pull", no_args_is_help=True)(pull_command)
 app.command("push", no_args_is_help=True)(push_command)
 app.add_typer(models_app)
 app.add_typer(datasets_app)
+app.add_typer(serve_app)
 app.command("info")(info_command)
 
 
