@@ -167,7 +167,7 @@ def test_what_is_known_lies_where_the_images_are(results, scan, tmp_path, canoni
     put(results, spacing=[2.0, 1.0, 1.0])
     engine = NnunetEngine(import_nnunet(results, tmp_path / "mets"), threads=1)
     stage = engine.model.stages[0].model_copy(update={"spacing_mm": tuple((1.0, 1.0, 2.0)[a] for a in axes)})
-    engine.model = engine.model.model_copy(update={"canonical": canonical, "axes": axes, "stages": (stage,)})
+    engine.models = (engine.model.model_copy(update={"canonical": canonical, "axes": axes, "stages": (stage,)}),)
     seen = []
 
     def predict(stage, folds, channels, *, known=None, **how):

@@ -252,7 +252,7 @@ def test_the_second_stage_sees_the_labels_of_the_first(runtime):
     handed_on = np.stack([before.labels[before.box] == value for value in (1, 2)])
     inside = np.concatenate([channels[(slice(None), *found.box)], handed_on.astype(np.float32)])
     logits = run(model.stages[1], [second], inside, runtime)
-    np.testing.assert_allclose(found.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(found.member.logits, logits, atol=1e-5)
     expected = np.zeros(channels.shape[1:], dtype=np.uint8)
     expected[found.box] = logits.argmax(axis=0)
     np.testing.assert_array_equal(found.labels, expected)

@@ -134,7 +134,7 @@ def test_labels_are_those_of_openvino(kind, mirroring, runtime):
     expected, found = outcomes
     assert found.box == expected.box
     assert len(np.unique(expected.labels)) == 3
-    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
+    np.testing.assert_allclose(found.member.logits, expected.member.logits, atol=1e-5)
     np.testing.assert_array_equal(found.labels, expected.labels)
 
 

@@ -63,10 +63,14 @@ class NnunetEngine:
         self.bundle = bundle
         self.mode: Mode = "thorough" if mode is None else mode
         self.card: ModelCard = bundle.card
-        self.model: NnunetModel = bundle.manifest.nnunet
         self.models = bundle.manifest.nnunet_models
         predict = self._predictor(device, threads, cache)
         self.running = Running(predict, self._folds, Passes(_MIRRORING[self.mode]))
+
+    @property
+    def model(self) -> NnunetModel:
+        """The only one, or the first of an ensemble; all mean the same by their outputs."""
+        return self.models[0]
 
     def predict(self, study: Study, *, progress: Progress = no_progress) -> ProbabilityMap:
         """Probabilities of all labels, and of lesion, on the last stage's grid; and the labels on the study's.
