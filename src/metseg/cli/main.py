@@ -12,6 +12,7 @@ from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
 from metseg.cli.models import models_app
 from metseg.cli.segment import segment_command
+from metseg.cli.serve import serve_app
 from metseg.cli.synthesise import synthesise_command
 from metseg.cli.train import train_command
 
@@ -30,6 +31,7 @@ app.command("synthesise", no_args_is_help=True)(synthesise_command)
 app.command("train", no_args_is_help=True)(train_command)
 app.add_typer(models_app)
 app.add_typer(datasets_app)
+app.add_typer(serve_app)
 app.command("info")(info_command)
 
 
