@@ -17,6 +17,7 @@ _GROUPS: Final = (
     ("record", ("run.json",)),
 )
 _ONE_BY_ONE: Final = 12
+_KIB: Final = 2**10
 _MIB: Final = 2**20
 
 
@@ -47,7 +48,7 @@ def draw(job: Mapping[str, Any], listed: Sequence[Mapping[str, Any]], words: Wor
 def _file(job_id: str, file: Mapping[str, Any]) -> None:
     name = str(file["name"])
     st.download_button(
-        f"{name} ({file['bytes'] / _MIB:.2f} MiB)",
+        f"{name} ({_size(int(file['bytes']))})",
         lambda: study_files.read(job_id, name),
         file_name=name,
         mime=str(file["media_type"]),
@@ -56,3 +57,7 @@ def _file(job_id: str, file: Mapping[str, Any]) -> None:
         on_click="ignore",
         key=f"file-{name}",
     )
+
+
+def _size(count: int) -> str:
+    return f"{count / _MIB:.1f} MiB" if count >= _MIB else f"{max(1, round(count / _KIB))} KiB"

@@ -127,8 +127,9 @@ def _pictures(job_id: str, lesions: Lesions, place: Place, wish: Wish, words: Wo
     planes = slices.PLANES if wish.plane == "all" else (wish.plane,)
     # A jump makes new sliders, which begin where the jump went.
     at = list(start)
-    rows = st.columns(len(planes))
-    for plane, column in zip(planes, rows):
+    beside = st.columns(min(len(planes), 2))
+    places = [beside[n % len(beside)].container() for n in range(len(planes))]
+    for plane, column in zip(planes, places):
         axis = slices.THROUGH[plane]
         name = words("viewer.slice", plane=words(f"viewer.{plane}"))
         key = f"slice-{job_id}-{plane}-{place.jumps}"
@@ -136,7 +137,7 @@ def _pictures(job_id: str, lesions: Lesions, place: Place, wish: Wish, words: Wo
     style = Look(windows.window(image.array, wish.window), colours(len(lesions)), wish.opacity, place.lesion)
     labels = study_files.stack(job_id, "lesions.nii.gz") if wish.overlay == "lesions" else None
     map_ = study_files.stack(job_id, "probability.nii.gz") if wish.overlay == "probability" else None
-    for plane, column in zip(planes, rows):
+    for plane, column in zip(planes, places):
         where = (at[0], at[1], at[2])
         png = slices.picture(image, plane, where, style, labels=labels, probability=map_)
         column.image(png, width="stretch", alt=words("viewer.title"))

@@ -16,21 +16,21 @@ _HELP: Final = "help"
 
 def main() -> None:
     """Draw the page that is asked for."""
-    # A picture of our own: Streamlit's icons for the browser's tab would be fetched from the network.
-    st.set_page_config(page_title="metseg", page_icon=str(files("metseg.app").joinpath("icon.png")), layout="wide")
     words = Words(_language())
     pages = {
-        SEND: (send_page.draw, "page.new", ":material/upload:"),
-        STUDIES: (studies_page.draw, "page.studies", ":material/list:"),
-        RESULT: (result_page.draw, "page.result", ":material/neurology:"),
-        _HELP: (help_page.draw, "page.help", ":material/help:"),
+        SEND: (send_page.draw, "page.new"),
+        STUDIES: (studies_page.draw, "page.studies"),
+        RESULT: (result_page.draw, "page.result"),
+        _HELP: (help_page.draw, "page.help"),
     }
     made = {
-        name: st.Page(partial(guarded, draw, words), title=words(title), icon=icon, url_path=name, default=name == SEND)
-        for name, (draw, title, icon) in pages.items()
+        name: st.Page(partial(guarded, draw, words), title=words(title), url_path=name, default=name == SEND)
+        for name, (draw, title) in pages.items()
     }
     st.session_state["pages"] = made
     chosen = st.navigation(list(made.values()))
+    # A picture of our own, and no icons on pages: the browser's tab would fetch those from the network.
+    st.set_page_config(page_title="metseg", page_icon=str(files("metseg.app").joinpath("icon.png")), layout="wide")
     with st.sidebar:
         _sidebar(words)
     st.warning(words("banner"), icon=":material/science:")

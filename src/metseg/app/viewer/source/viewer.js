@@ -70,6 +70,7 @@ class Viewer {
       this.jumped = data.jump.count;
       nv.scene.crosshairPos = nv.mm2frac(data.jump.mm);
       this.last = data.selected;
+      this.box.dataset.mm = data.jump.mm.map((each) => each.toFixed(1)).join(" ");
       nv.drawScene();
     }
     this.box.dataset.state = "ready";
@@ -85,7 +86,7 @@ class Viewer {
     const nv = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [1, 1, 1, 0.6],
-      crosshairWidth: 0.6,
+      crosshairWidth: 1,
       crosshairGap: 8,
       dragAndDropEnabled: false,
       isCornerOrientationText: false,
