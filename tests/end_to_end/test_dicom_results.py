@@ -1,6 +1,8 @@
 """``metseg segment --formats dicom-seg,sr,rtstruct,secondary-capture``, from files to files."""
 
 import json
+import shutil
+import subprocess
 import zipfile
 from dataclasses import replace
 
@@ -19,9 +21,11 @@ from metseg.io.discover import find_sources, named_sources
 from metseg.pipeline.case import run_case
 from metseg.pipeline.dicom_outputs import write_dicom
 from metseg.pipeline.segment import segment
+from results import why_no_pdf
 from rt_reader import fill, read_rois
 
 DICOM = SegmentOptions(engine="threshold", formats="nifti,json,sr,rtstruct,secondary-capture", margins_mm="2")
+FILED = ("PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "AccessionNumber")
 FILES = ("seg.dcm", "sr.dcm", "rtstruct.dcm", "montage.dcm")
 
 
@@ -64,7 +68,7 @@ def test_every_object_is_valid_and_filed_with_its_images(made):
     image = pydicom.dcmread(images[0])
     for name in FILES:
         dataset = pydicom.dcmread(folder / name)
-        for keyword in ("PatientID", "PatientName", "StudyInstanceUID", "StudyDate", "AccessionNumber"):
+        for keyword in FILED:
             assert dataset.get(keyword) == image.get(keyword), keyword
         assert dataset.SOPInstanceUID.startswith("2.25.")
         assert dataset.SeriesInstanceUID != image.SeriesInstanceUID
@@ -125,6 +129,34 @@ def test_patient_data_is_in_the_dicom_files_alone(tmp_path, out, engine, phantom
     assert CANARY[:5] not in caplog.text + "".join(capfd.readouterr())
 
 
+@pytest.mark.skipif(bool(why_no_pdf()), reason=f"needs the extra pdf: {why_no_pdf()}")
+@pytest.mark.parametrize("identify", [False, True])
+def test_the_pdf_in_dicom_is_the_report_and_names_nobody_unasked(tmp_path, out, engine, phantom, identify):
+    source = dicom_folder(tmp_path / "study one", phantom)
+    options = SegmentOptions(engine="threshold", formats="encapsulated-pdf", identify=identify)
+    folder = run(source, out, engine, options).folder
+    assert findings(folder / "report.dcm") == []
+    made = pydicom.dcmread(folder / "report.dcm")
+    content = made.EncapsulatedDocument[: made.EncapsulatedDocumentLength]
+    assert content.startswith(b"%PDF-1.7")
+    assert content.endswith(b"%%EOF\n")
+    assert made.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    assert made.BurnedInAnnotation == ("YES" if identify else "NO")
+    assert made.SeriesNumber == 9105
+    assert "not for primary diagnosis" in made.SeriesDescription
+    image = pydicom.dcmread(next(source.iterdir()))
+    assert [made[name].value for name in FILED] == [image[name].value for name in FILED]
+    assert made.ConceptNameCodeSequence[0].CodeValue == "126000"
+    assert len(made.SourceInstanceSequence) == len(list(source.iterdir()))
+    path = tmp_path / "report.pdf"
+    path.write_bytes(content)
+    if shutil.which("pdftotext") is None:
+        pytest.skip("needs pdftotext (Debian: poppler-utils)")
+    text = subprocess.run(["pdftotext", path, "-"], capture_output=True, text=True, check=True).stdout
+    assert "2 lesions" in text
+    assert ("Zyxwvut" in text) == identify
+
+
 def test_images_made_of_nifti_are_read_back_as_they_were(scan, out, engine, phantom):
     folder = run(scan, out, engine, DICOM).folder
     image = read_dicom(sorted(folder.glob("image_*.dcm")))
@@ -164,12 +196,50 @@ def test_slices_that_share_a_uid_cost_only_the_dicom_files(tmp_path, out, engine
     assert "slices without a UID of their own" in outcome.warnings[-1]
 
 
-def test_no_lesion_gives_no_empty_objects(scan, out, engine):
-    options = SegmentOptions(engine="threshold", formats="json,rtstruct,sr", operating_point=0.999999)
-    outcome = run(scan, out, engine, options)
+def test_no_lesion_gives_a_report_that_says_so_and_no_empty_objects(tmp_path, out, engine, phantom):
+    source = dicom_folder(tmp_path / "study", phantom)
+    options = SegmentOptions(engine="threshold", formats="json,html,rtstruct,sr", operating_point=0.999999)
+    outcome = run(source, out, engine, options)
     assert outcome.lesions == 0
-    assert "No lesion was found" in outcome.warnings[-1]
-    assert list(outcome.folder.glob("*.dcm")) == []
+    assert [path.name for path in outcome.folder.glob("*.dcm")] == ["sr.dcm"]
+    assert [warning.partition(":")[0] for warning in outcome.warnings[-2:]] == [
+        "seg.dcm was not written", "rtstruct.dcm was not written",
+    ]  # fmt: skip
+    page = (outcome.folder / "report.html").read_text(encoding="utf-8")
+    assert all(warning in page for warning in outcome.warnings[-2:])
+    assert findings(outcome.folder / "sr.dcm") == []
+    report = pydicom.dcmread(outcome.folder / "sr.dcm")
+    codes = {
+        item.ConceptNameCodeSequence[0].CodeMeaning: item.ConceptCodeSequence[0].CodeMeaning
+        for item in items(report)
+        if item.ValueType == "CODE"
+    }
+    assert (codes["Finding"], codes["Presence of property"]) == (
+        "Neoplasm, metastatic (morphologic abnormality)",
+        "Not seen",
+    )
+    (number,) = (item for item in items(report) if item.ValueType == "NUM")
+    assert float(number.MeasuredValueSequence[0].NumericValue) == 0
+    texts = [str(item.TextValue) for item in items(report) if item.ValueType == "TEXT"]
+    assert f"metseg {engine.card.name}" in texts
+    assert any("Software found no lesion, which does not exclude one." in text for text in texts)
+    referenced = [
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in items(report)
+        if item.ValueType == "IMAGE"
+    ]
+    images = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in source.iterdir()]
+    assert sorted(referenced) == sorted(images)
+    again = run(source, tmp_path / "again", engine, options).folder
+    assert pydicom.dcmread(again / "sr.dcm").SOPInstanceUID == report.SOPInstanceUID
+
+
+@pytest.mark.skipif(bool(why_no_pdf()), reason=f"needs the extra pdf: {why_no_pdf()}")
+def test_a_study_without_lesions_has_its_report_in_dicom_too(tmp_path, out, engine, phantom):
+    options = SegmentOptions(engine="threshold", formats="encapsulated-pdf", operating_point=0.999999)
+    outcome = run(dicom_folder(tmp_path / "study one", phantom), out, engine, options)
+    assert outcome.lesions == 0
+    assert findings(outcome.folder / "report.dcm") == []
 
 
 def test_the_same_input_has_the_same_uids_and_labelmaps_hold_the_same_voxels(scan, tmp_path, engine):

@@ -137,6 +137,12 @@ def test_export_says_what_nnunet_will_not_do_and_an_import_brings_the_steps_back
     assert '"name":"clahe"' in shown.stdout
 
 
+def test_a_start_from_a_model_that_saw_its_images_otherwise_is_refused(trained, data, place):
+    with pytest.raises(ConfigError, match=r"after other steps \(clahe\) than the recipe's \(none\)"):
+        train_model(recipe(data, place / "started", preprocessing=(), start=str(trained.bundle.folder), patch=None))
+    assert not (place / "started").exists()
+
+
 def test_ct_is_windowed_first(place):
     data = make_raw(place / "Dataset903_Ct", channels=("CT",))
     window = {"name": "normalise_window", "low": 60, "high": 300, "middle": 60, "scale": 240}

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import highdicom
 import nibabel as nib
@@ -13,6 +14,7 @@ from conftest import oblique_affine
 from dicom_cases import GEOMETRIES, NOW, balls, drawn, findings, series
 from hostile.make_dicom import enhanced, phantom, save
 from metseg.core.grid import Grid
+from metseg.core.lesion import LesionTable, Location
 from metseg.core.volume import LabelMap, Volume
 from metseg.io.derived_series import derive_series
 from metseg.io.dicom_reference import read_reference
@@ -115,6 +117,37 @@ def test_frames_of_one_object_are_referred_to_by_number(tmp_path):
     contours = structures.ROIContourSequence[0].ContourSequence
     frames = [int(one.ContourImageSequence[0].ReferencedFrameNumber) for one in contours]
     assert frames == [order.index(k) + 1 for k in touched]
+
+
+@pytest.mark.parametrize(
+    ("side", "regions", "codes"),
+    [
+        ("left", ("frontal lobe",), ["83251001", "7771000"]), ("right", ("cerebellum",), ["113305005", "24028007"]),
+        ("midline", ("thalamus",), ["42695009"]), (None, ("insula",), ["36169008"]),
+        ("left", ("basal ganglia",), ["12738006"]), ("left", ("frontal lobe", "parietal lobe"), ["12738006"]),
+        ("left", (), ["12738006"]),
+    ],
+)  # fmt: skip
+def test_the_report_codes_the_place_it_is_sure_of_and_else_the_brain(tmp_path, side, regions, codes):
+    _, reference = series(tmp_path / "in", next(iter(GEOMETRIES)))
+    instances, lesions = drawn(reference.grid, balls(reference.grid, (16,)))
+    path, lesions = written(tmp_path, reference, instances, lesions)
+    place = Location(regions, 0.9) if regions else None
+    lesions = LesionTable(tuple(replace(one, side=side, location=place) for one in lesions))
+    array = reference.carry(instances.array)
+    made = make_sr(pydicom.dcmread(path), array, lesions, reference, MODEL, NOW)
+    made.save_as(tmp_path / "sr.dcm")
+    assert findings(tmp_path / "sr.dcm") == []
+    (site,) = [item for item in walked(made) if item.ConceptNameCodeSequence[0].CodeValue == "363698007"]
+    modifiers = [item.ConceptCodeSequence[0].CodeValue for item in site.get("ContentSequence", [])]
+    assert [site.ConceptCodeSequence[0].CodeValue, *modifiers] == codes
+
+
+def walked(item):
+    """Every coded item below one."""
+    for each in item.get("ContentSequence", []):
+        yield each
+        yield from walked(each)
 
 
 @pytest.mark.parametrize("modality", ["MR", "CT"])

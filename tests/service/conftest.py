@@ -2,18 +2,22 @@
 
 import gzip
 import io
+import threading
+import time
 import zipfile
 
 import pytest
 
 pytest.importorskip("dbos", reason="needs the extra service")
 
+import uvicorn
 from starlette.testclient import TestClient
 
 import awkward_engines
 from end_to_end.cases import LESIONS, make_grid
 from metseg.io.nifti import write_nifti
 from metseg.service.api.app import create_app
+from metseg.service.api.server import PromptProtocol
 from metseg.service.runner_process import Bounds, Runners
 from metseg.service.settings import Settings
 from metseg.service.worker import Worker
@@ -121,6 +125,28 @@ def runners(plugins):
 def worker_of(runners, notes):
     """Makes the worker of a client's service."""
     return lambda client, of=runners: Worker(client.app.state.service.settings, client.app.state.service.engine, of)
+
+
+@pytest.fixture
+def listening():
+    """Lets a client's service listen at a port, as ``metseg serve`` does; returns the address."""
+    running = []
+
+    def begin(client):
+        served = uvicorn.Server(
+            uvicorn.Config(client.app, http=PromptProtocol, port=0, log_level="error", lifespan="off")
+        )
+        thread = threading.Thread(target=served.run)
+        thread.start()
+        running.append((served, thread))
+        while not served.started:
+            time.sleep(0.02)
+        return served.servers[0].sockets[0].getsockname()
+
+    yield begin
+    for served, thread in running:
+        served.should_exit = True
+        thread.join()
 
 
 def done(worker, response):

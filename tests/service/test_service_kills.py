@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,21 +12,23 @@ from metseg.engines.registry import load_engine
 from metseg.io.discover import find_sources
 from metseg.pipeline.case import run_case
 from metseg.service.client import Client
+from service.postgres import postgres
 from service_under_fire import Fire, Served, different, ends_of, send_all, watch_until_ended
 
-STUDIES = 8
-KILLS = ("worker", "API", "runner", "supervisor", "worker")
+CASES = {"SQLite": (8, ("worker", "API", "runner", "supervisor", "worker")), "PostgreSQL": (4, ("worker", "API"))}
 
 
-@pytest.fixture
-def served(tmp_path, plugins):
-    service = Served(
-        {"METSEG_DATA_DIR": str(tmp_path / "data"), "METSEG_ENGINE": "threshold", "METSEG_FREE_BYTES": "0"}
-    )
-    service.start()
-    service.wait_ready()
-    yield service
-    service.stop()
+@pytest.fixture(params=CASES)
+def served(request, tmp_path, plugins):
+    """A service with each database, ready; and its number of studies and kills."""
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres()) if request.param == "PostgreSQL" else ""
+        folder = {"METSEG_DATA_DIR": str(tmp_path / "data"), "METSEG_DATABASE_URL": url}
+        service = Served({**folder, "METSEG_ENGINE": "threshold", "METSEG_FREE_BYTES": "0"})
+        service.start()
+        stack.callback(service.stop)
+        service.wait_ready()
+        yield service, *CASES[request.param]
 
 
 def masks_of(content, folder):
@@ -39,17 +42,18 @@ def masks_of(content, folder):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds processes in /proc")  # noqa: PTH112
 def test_every_accepted_study_ends_once_and_right_whatever_is_killed(served, head, tmp_path):
-    fire, studies = Fire(), [different(head, number) for number in range(STUDIES)]
-    senders = send_all(served, studies, 3, fire)
-    for role in KILLS:
+    service, count, kills = served
+    fire, studies = Fire(), [different(head, number) for number in range(count)]
+    senders = send_all(service, studies, 3, fire)
+    for role in kills:
         time.sleep(1.2)
-        assert served.kill(role)
+        assert service.kill(role)
     for sender in senders:
         sender.join()
-    jobs = watch_until_ended(served, STUDIES, fire, 120)
+    jobs = watch_until_ended(service, count, fire, 120)
     assert fire.refused == []
     assert sorted(job["id"] for job in jobs) == sorted(fire.jobs.values())  # none lost, none doubled
-    with Client(served.url) as client:
+    with Client(service.url) as client:
         for number, job_id in fire.jobs.items():
             assert ends_of(client, job_id) == ["succeeded"]
             made = hashlib.sha256(client.read(job_id, "lesions.nii.gz")).hexdigest()

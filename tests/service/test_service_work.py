@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 import zipfile
 
 import numpy as np
@@ -15,6 +14,7 @@ from metseg.io.nifti import read_nifti
 from metseg.pipeline.case import run_case
 from metseg.service.runner_process import Bounds, Runners
 from service.conftest import done
+from service_under_fire import until
 
 MASKS = ("segmentation.nii.gz", "lesions.nii.gz", "lesions.json")
 
@@ -129,10 +129,3 @@ def test_a_running_job_is_stopped(how, start, send, worker_of, notes):
     left = list((service.vault.root / "jobs").iterdir())
     assert bool(left) == (how == "cancel")
     assert not service.vault.result(job_id).exists()
-
-
-def until(ready, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

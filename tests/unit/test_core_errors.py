@@ -3,7 +3,15 @@ import inspect
 import pytest
 
 from metseg.core import errors
-from metseg.core.errors import ConfigError, InferenceError, InputError, MetsegError, MissingExtraError, ModelError
+from metseg.core.errors import (
+    ConfigError,
+    InferenceError,
+    InputError,
+    MetsegError,
+    MissingExtraError,
+    ModelError,
+    PeerError,
+)
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MetsegError)]
 
@@ -16,6 +24,7 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issu
         (MissingExtraError, 3, 501),
         (ModelError, 4, 500),
         (InferenceError, 5, 500),
+        (PeerError, 6, 502),
         (ValueError, 1, 500),
         (KeyboardInterrupt, 1, 500),
     ],

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from metseg.core.errors import MetsegError
-from metseg.core.lesion import KnownLesion, Lesion, LesionTable
+from metseg.core.lesion import KnownLesion, Lesion, LesionTable, Location
 from metseg.io.atomic import atomic_writer, write_text
 from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 
@@ -14,6 +14,7 @@ BIG = Lesion(
     id=1, volume_mm3=1234.56789, diameter_mm=14.25, perpendicular_mm=9.5, diameter_3d_mm=15.0,
     centre_mm=(-12.5, 30.0, -0.00001), centre_ijk=(10.5, 20.0, 7.25), slice_number=7,
     bbox_ijk=((8, 15, 5), (14, 26, 10)), confidence=0.91, side="left",
+    location=Location(("frontal lobe", "parietal lobe"), 0.87654),
 )  # fmt: skip
 SMALL = Lesion(2, 8.0, 2.8284271, 2.0, 3.4641016, (1.0, 2.0, 3.0), (3.5, 4.5, 5.5), 5, ((3, 4, 5), (5, 6, 7)))
 TABLE = LesionTable((BIG, SMALL))
@@ -29,6 +30,7 @@ def test_json_holds_every_measure(tmp_path):
         "id": 1, "volume_mm3": 1234.5679, "volume_ml": 1.2345679, "diameter_mm": 14.25, "perpendicular_mm": 9.5,
         "diameter_3d_mm": 15.0, "centre_mm": [-12.5, 30.0, 0.0], "centre_ijk": [10.5, 20.0, 7.25], "slice_number": 7,
         "bbox_ijk": [[8, 15, 5], [14, 26, 10]], "confidence": 0.91, "side": "left",
+        "location": "frontal or parietal lobe", "location_share": 0.8765,
     }  # fmt: skip
     assert content["lesions"][1]["confidence"] is None
     assert set(content["units"]) == set(content["lesions"][0]) - {"id"}
@@ -68,6 +70,8 @@ def test_csv_holds_the_same_as_numbers(tmp_path):
     }  # fmt: skip
     assert (rows[0]["confidence"], rows[1]["confidence"]) == ("0.91", "")
     assert [row.pop("side") for row in rows] == ["left", ""]
+    assert [row.pop("location") for row in rows] == ["frontal or parietal lobe", ""]
+    assert rows[0]["location_share"] == "0.8765"
     assert all(float(value) is not None for row in rows for value in row.values() if value)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from metseg.core.errors import ConfigError
 from metseg.core.grid import Grid
-from metseg.core.lesion import KnownLesion, LesionTable
+from metseg.core.lesion import KnownLesion, LesionTable, Location
 from metseg.core.result import QualityFlag
 from metseg.core.study import Identity, Source
 from metseg.core.volume import LabelMap
@@ -295,7 +295,8 @@ def test_identity_stands_in_the_head_only_where_it_is_given():
 def test_the_side_and_the_series_own_number_of_the_slice_are_in_the_table():
     source = Source(format="dicom", slice_names=tuple(str(30 - k) for k in range(30)))
     result = make_result(GRID, BOXES[:1], source=source)
-    lesions = LesionTable((replace(result.lesions.lesions[0], side="left"),))
+    place = Location(("temporal lobe", "insula"), 0.9)
+    lesions = LesionTable((replace(result.lesions.lesions[0], side="left", location=place),))
     page = Page(render_report(replace(result, lesions=lesions)))
-    assert page.lesion_rows()[0][1] == "left"
+    assert page.lesion_rows()[0][1] == "left temporal lobe or insula"
     assert page.lesion_rows()[0][5] == "16 (image 14)"

@@ -12,11 +12,12 @@ from metseg.core.grid import Grid
 from metseg.core.lesion import KnownLesion
 from metseg.core.volume import LabelMap
 from metseg.report.contrast import Window, head_box
+from metseg.report.html import render_report
 from metseg.report.montage import choose_slices, draw_montage
 from metseg.report.panel import Field, paint
 from metseg.report.pictures import draw_lesion, draw_pictures
 from metseg.report.png import encode_png
-from metseg.report.preview import render_preview
+from metseg.report.preview import draw_capture, render_preview
 from metseg.report.style import LESION_COLOURS, lesion_colour
 from metseg.report.view import View
 from results import make_result
@@ -114,6 +115,24 @@ def test_montage_shows_each_lesion_in_its_colour():
     for number in (1, 2, 3):
         assert len(where(pictures.overview, lesion_colour(number))) > 5
     assert len(where(pictures.overview, lesion_colour(4))) == 0
+
+
+def test_lesions_on_no_slice_of_the_overview_are_told():
+    tall = Grid((40, 44, 60), np.diag([-4.0, 4.0, 2.0, 1.0]))
+    boxes = tuple(((10 + k % 20, 20, k), (11 + k % 20, 21, k + 1)) for k in range(8, 52))  # more slices than tiles
+    result = make_result(tall, boxes)
+    pictures = draw_pictures(result)
+    shown = {k - 7 for k in range(8, 52) if k in pictures.slices}
+    assert len(shown) < 44
+    assert set(pictures.unseen) == set(range(1, 45)) - shown
+    page = render_report(result, pictures=pictures)
+    told = f"Not on the slices shown: lesions {', '.join(map(str, pictures.unseen))}."
+    assert told in page
+    assert f"{len(shown)} of 44 lesions outlined" in page
+    assert draw_pictures(make_result(LPS, BOXES)).unseen == ()
+    assert "Not on the slices shown" not in render_report(make_result(LPS, BOXES))
+    heights = [draw_capture(each).height for each in (result, make_result(tall, boxes[:1]))]
+    assert heights[0] > heights[1]
 
 
 @pytest.mark.parametrize("grid", [LPS, OBLIQUE], ids=["LPS", "oblique"])

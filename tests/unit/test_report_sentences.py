@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metseg.core.grid import Grid
-from metseg.core.lesion import KnownLesion, Lesion, LesionTable
+from metseg.core.lesion import KnownLesion, Lesion, LesionTable, Location
 from metseg.core.study import Source, Study
 from metseg.core.volume import LabelMap, Volume
 from metseg.report import sentences
@@ -121,9 +121,34 @@ def test_the_status_of_a_known_lesion_is_neutral(share, found, told):
     assert sentences.known_status(known(1, share, found=found)) == told
 
 
-@pytest.mark.parametrize(("side", "told"), [("left", "left"), ("midline", "midline"), (None, "not determined")])
-def test_a_side_is_told_or_not_determined(side, told):
-    assert sentences.side(lesion(side=side)) == told
+@pytest.mark.parametrize(
+    ("side", "regions", "told"),
+    [
+        ("left", ("frontal lobe",), "left frontal lobe"),
+        ("right", ("parietal lobe", "temporal lobe"), "right parietal or temporal lobe"),
+        ("midline", ("brainstem",), "brainstem, midline"),
+        (None, ("cerebellum",), "cerebellum, side not determined"),
+        ("left", (), "left, location not determined"), ("midline", (), "midline, location not determined"),
+        (None, (), "not determined"),
+    ],
+)  # fmt: skip
+def test_a_place_is_told_as_far_as_it_was_determined(side, regions, told):
+    assert sentences.where(lesion(side=side, location=Location(regions, 0.9) if regions else None)) == told
+
+
+def test_the_impression_counts_places():
+    def at(n, side, *regions):
+        return lesion(n, side=side, location=Location(regions, 0.9) if regions else None)
+
+    right, left = ("right", "cerebellum"), ("left", "frontal lobe")
+    table = LesionTable((at(1, *left), at(2, *right), at(3, *left)))
+    assert sentences.impression(table).endswith(" Location: 2 left frontal lobe; 1 right cerebellum.")
+    assert sentences.impression(LesionTable((at(1, *left),))).endswith("mL). Location: left frontal lobe.")
+    some = LesionTable((at(1, *left), at(2, "left")))
+    assert sentences.impression(some).endswith(" Location: 1 left frontal lobe; 1 not determined.")
+    parts = ("frontal lobe", "parietal lobe", "insula", "thalamus", "brainstem", "cerebellum", "temporal lobe")
+    many = LesionTable(tuple(at(n, "left", part) for n, part in enumerate(parts, 1)))
+    assert sentences.impression(many).endswith("; 1 left brainstem; 2 elsewhere.")
 
 
 def test_a_slice_is_named_as_the_series_names_it():

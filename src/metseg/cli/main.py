@@ -10,11 +10,13 @@ from metseg.cli.datasets import datasets_app
 from metseg.cli.demo import demo_command
 from metseg.cli.evaluate import evaluate_command
 from metseg.cli.info import info_command
-from metseg.cli.models import models_app
+from metseg.cli.model_choice import models_app
+from metseg.cli.node import node_command
 from metseg.cli.segment import segment_command
 from metseg.cli.serve import serve_app
 from metseg.cli.synthesise import synthesise_command
 from metseg.cli.train import train_command
+from metseg.cli.transfer import pull_command, push_command
 
 app = typer.Typer(
     name="metseg",
@@ -29,6 +31,9 @@ app.command("evaluate", no_args_is_help=True)(evaluate_command)
 app.command("compare", no_args_is_help=True)(compare_command)
 app.command("synthesise", no_args_is_help=True)(synthesise_command)
 app.command("train", no_args_is_help=True)(train_command)
+app.command("node", no_args_is_help=True)(node_command)
+app.command("pull", no_args_is_help=True)(pull_command)
+app.command("push", no_args_is_help=True)(push_command)
 app.add_typer(models_app)
 app.add_typer(datasets_app)
 app.add_typer(serve_app)

@@ -173,7 +173,7 @@ def described(bundle: "Bundle") -> dict[str, Any]:
         "folder": str(bundle.folder),
         "labels": {str(value): name for value, name in card.labels.items()},
         "lesion": list(card.lesion),
-        "stages": [stage.name for stage in bundle.manifest.nnunet.stages] if bundle.manifest.nnunet else [],
+        "stages": [stage.name for model in bundle.manifest.nnunet_models for stage in model.stages],
     }
 
 
@@ -187,9 +187,10 @@ def _lines(bundle: "Bundle") -> list[str]:
     lines = [_title(bundle), f"folder: {bundle.folder}", f"intended use: {card.intended_use}"]
     for value, label in card.labels.items():
         lines.append(f"label {value}: {label}{'' if value in card.lesion else ', no lesion'}")
+    for model in it.nnunet_models:
+        stages = "; ".join(f"{stage.name}, {len(stage.weights)} folds" for stage in model.stages)
+        lines.append(f"nnU-Net{' (of an ensemble)' if it.ensemble else ''}: {stages}")
     if it.nnunet:
-        stages = "; ".join(f"{stage.name}, {len(stage.weights)} folds" for stage in it.nnunet.stages)
-        lines.append(f"nnU-Net: {stages}")
         lines += [f"before it: {step.model_dump_json()}" for step in it.preprocessing]
     lines += [f"operating point {name}: {_point(point.model_dump())}" for name, point in it.operating_points.items()]
     lines += [f"limit: {limit}" for limit in card.limits]

@@ -34,12 +34,16 @@ FormatsOption = Annotated[
         "--formats",
         metavar="LIST",
         help="What to write: nifti,json,csv,png,html (and pdf,probability,uncertainty; DICOM: "
-        "dicom-seg,sr,rtstruct,secondary-capture).",
+        "dicom-seg,sr,rtstruct,secondary-capture,encapsulated-pdf).",
     ),
 ]
 SegTypeOption = Annotated[
     str | None,
     typer.Option("--seg-type", metavar="NAME", help="How dicom-seg is stored: binary (default) or labelmap."),
+]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="NAME", help="metseg (default), bids or nnunet: how masks lie in FOLDER."),
 ]
 MarginOption = Annotated[
     str | None,
@@ -58,6 +62,15 @@ ForceModalityOption = Annotated[
 IdentifyOption = Annotated[
     bool,
     typer.Option("--identify", help="Write the patient's name, id and dates of the DICOM headers into the report."),
+]
+DeidentifyOption = Annotated[
+    bool, typer.Option("--deidentify", help="DICOM results name nobody, and refer to a series of their own.")
+]
+DeidentifyKeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--deidentify-key", metavar="FILE", help="A secret: with it a patient keeps one pseudonym at all visits."
+    ),
 ]
 PriorOption = Annotated[
     Path | None,
@@ -87,13 +100,15 @@ def given(
     min_volume_mm3: float | None,
     formats: str | None,
     dicom: tuple[str | None, str | None, bool] = (None, None, False),
-    identify: bool = False,
+    layout: str | None = None,
+    naming: tuple[bool, bool, Path | None] = (False, False, None),
     force_modality: bool,
     modes: Mapping[str, bool],
 ) -> dict[str, Any]:
     """The options given as flags, by their names in ``SegmentOptions``; None where a flag was left out.
 
-    ``dicom`` holds ``--seg-type``, ``--margin-mm`` and ``--margin-in-brain``.
+    ``dicom`` holds ``--seg-type``, ``--margin-mm`` and ``--margin-in-brain``; ``naming`` holds ``--identify``,
+    ``--deidentify`` and ``--deidentify-key``, which brings ``--deidentify`` with it.
 
     Raises:
         ConfigError: two modes.
@@ -109,7 +124,10 @@ def given(
         "operating_point": operating_point,
         "min_volume_mm3": min_volume_mm3,
         "formats": formats,
-        "identify": identify or None,
+        "layout": layout,
+        "identify": naming[0] or None,
+        "deidentify": naming[1] or naming[2] is not None or None,
+        "deidentify_key": naming[2],
         "seg_type": dicom[0],
         "margins_mm": dicom[1],
         "margins_in_brain": dicom[2] or None,

@@ -48,6 +48,7 @@ def segment_command(
     operating_point: shared.PointOption = None,
     min_volume_mm3: shared.MinVolumeOption = None,
     formats: shared.FormatsOption = None,
+    layout: shared.LayoutOption = None,
     seg_type: shared.SegTypeOption = None,
     margin_mm: shared.MarginOption = None,
     margin_in_brain: shared.InBrainOption = False,
@@ -55,6 +56,8 @@ def segment_command(
     uncertainty: shared.UncertaintyOption = False,
     force_modality: shared.ForceModalityOption = False,
     identify: shared.IdentifyOption = False,
+    deidentify: shared.DeidentifyOption = False,
+    deidentify_key: shared.DeidentifyKeyOption = None,
     prior: shared.PriorOption = None,
     config: shared.ConfigOption = None,
     as_json: shared.JsonOption = False,
@@ -71,7 +74,7 @@ def segment_command(
         flags = shared.given(
             model=model, engine=engine, threads=threads, device=device, operating_point=operating_point,
             min_volume_mm3=min_volume_mm3, formats=formats, dicom=(seg_type, margin_mm, margin_in_brain),
-            identify=identify, force_modality=force_modality,
+            layout=layout, naming=(identify, deidentify, deidentify_key), force_modality=force_modality,
             modes={"fast": fast, "standard": standard, "thorough": thorough},
         )  # fmt: skip
         cases, outcomes = _cases(inputs, {"t1c": t1c, "t1n": t1n, "t2f": t2f, "t2w": t2w, "ct": ct}, out, prior)

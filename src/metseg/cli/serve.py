@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from metseg.cli import options as shared
 from metseg.cli.console import print_json, reported
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
     from metseg.service.keys import Keys
     from metseg.service.settings import Settings
 
-serve_app = typer.Typer(name="serve", help="Run the service: HTTP API and worker.", invoke_without_command=True)
+
+class RunByDefault(TyperGroup):
+    """A group whose command ``run`` need not be named: ``metseg serve --port 9000``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``run`` in front of what names no command."""
+        named = bool(args) and (args[0] in self.commands or args[0] == "--help")
+        return super().parse_args(ctx, args if named else ["run", *args])
+
+
+serve_app = typer.Typer(
+    name="serve", help="Run the service: HTTP API and worker (options: metseg serve run --help).", cls=RunByDefault
+)
 keys_app = typer.Typer(name="keys", help="Add, list and revoke API keys.", no_args_is_help=True)
 serve_app.add_typer(keys_app)
 DataOption = Annotated[
@@ -23,9 +36,8 @@ DataOption = Annotated[
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of the key.")]
 
 
-@serve_app.callback()
-def serve_command(
-    context: typer.Context,
+@serve_app.command("run")
+def run_command(
     *,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen at; default 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Of the API; default 8000.")] = None,
@@ -37,8 +49,6 @@ def serve_command(
     debug: shared.DebugOption = False,
 ) -> None:
     """Run the API and a worker until interrupted; studies that wait then go on after the next start."""
-    if context.invoked_subcommand is not None:
-        return
     with reported(debug=debug):
         settings = _settings(
             {"host": host, "port": port, "data_dir": data_dir, "auth": auth, "runners": runners}, needs_key=api
@@ -88,6 +98,25 @@ def revoke_command(name: NameArgument, *, data_dir: DataOption = None, debug: sh
     """Make a key worthless."""
     with reported(debug=debug):
         _keys(data_dir).revoke(name)
+
+
+@serve_app.command("audit")
+def audit_command(
+    *,
+    after: Annotated[int, typer.Option("--after", min=0, help="Number of the last entry seen.")] = 0,
+    data_dir: DataOption = None,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Print the audit log, a JSON object a line: who did what to which job, and when."""
+    with reported(debug=debug):
+        settings = _settings({"data_dir": data_dir})
+        import json
+
+        from metseg.service.audit import Audit
+        from metseg.service.tables import open_database
+
+        for entry in Audit(open_database(settings)).entries(after):
+            typer.echo(json.dumps(vars(entry)))
 
 
 def _settings(given: Mapping[str, Any], *, needs_key: bool = False) -> "Settings":

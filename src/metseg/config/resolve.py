@@ -67,6 +67,6 @@ def _problems(error: ValidationError, source: Mapping[str, str]) -> list[str]:
     for item in error.errors(include_url=False, include_context=False):
         key = str(item["loc"][0]) if item["loc"] else "options"
         what = "unknown" if item["type"] == "extra_forbidden" else str(item["msg"]).removeprefix("Value error, ")
-        shown = "" if item["type"] == "extra_forbidden" else f" = {item['input']!r}"
+        shown = "" if item["type"] == "extra_forbidden" or not item["loc"] else f" = {item['input']!r}"
         phrases.setdefault(key, f"{key}{shown} ({source.get(key, 'default')}): {what}")
     return list(phrases.values())

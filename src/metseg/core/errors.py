@@ -5,7 +5,8 @@ MetsegError
 ├── ConfigError        an option or a configuration file is wrong          exit 2, HTTP 400
 ├── MissingExtraError  an optional dependency is not installed             exit 3, HTTP 501
 ├── ModelError         a model bundle is missing, broken or foreign        exit 4, HTTP 500
-└── InferenceError     a model ran and failed                              exit 5, HTTP 500
+├── InferenceError     a model ran and failed                              exit 5, HTTP 500
+└── PeerError          another system cannot be reached, or refuses        exit 6, HTTP 502
 
 A message is one sentence that says what is wrong and where; ``hint`` says what to do about it.
 Neither ever carries a patient's name, id or date.
@@ -48,6 +49,10 @@ class InferenceError(MetsegError):
     """A model ran and failed."""
 
 
+class PeerError(MetsegError):
+    """Another system, such as an archive, cannot be reached, or refuses."""
+
+
 def explained(error: BaseException) -> tuple[str, str]:
     """A message and a hint for any error. The text of a foreign exception is kept out: it may quote a header."""
     if isinstance(error, MetsegError):
@@ -68,6 +73,7 @@ _CODES: Final[dict[type[MetsegError], tuple[int, int]]] = {
     MissingExtraError: (3, 501),
     ModelError: (4, 500),
     InferenceError: (5, 500),
+    PeerError: (6, 502),
 }
 UNEXPECTED_EXIT_CODE: Final = 1
 

@@ -13,6 +13,7 @@ _PROBES: Final = {
     "torch": "torch",
     "train": "torch",
     "pdf": "weasyprint",
+    "node": "pynetdicom",
     "service": "fastapi",
     "app": "streamlit",
     "scale": "ray",

@@ -2,13 +2,39 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from metseg.core.errors import InputError
 
 Point = tuple[float, float, float]
 KnownStatus = Literal["found", "not found", "outside"]
 Side = Literal["left", "right", "midline"]
+Region = Literal[
+    "frontal lobe", "parietal lobe", "temporal lobe", "occipital lobe", "insula", "basal ganglia", "thalamus",
+    "brainstem", "cerebellum",
+]  # fmt: skip
+REGIONS: Final[tuple[Region, ...]] = get_args(Region)
+_LOBE: Final = " lobe"
+
+
+@dataclass(frozen=True)
+class Location:
+    """In which part of the brain a lesion's centre lies; its side stands with the lesion.
+
+    Args:
+        regions: one part, or two, the likelier first, where it lies too near to their border to tell.
+        share: how likely it lies in one of ``regions``, by how precisely places are known, 0 to 1.
+    """
+
+    regions: tuple[Region, ...]
+    share: float
+
+    @property
+    def words(self) -> str:
+        """``"frontal lobe"``, ``"frontal or parietal lobe"``, ``"temporal lobe or insula"``."""
+        if all(region.endswith(_LOBE) for region in self.regions):
+            return " or ".join(region.removesuffix(_LOBE) for region in self.regions) + _LOBE
+        return " or ".join(self.regions)
 
 
 @dataclass(frozen=True)
@@ -30,6 +56,7 @@ class Lesion:
         known: whether it touches a lesion that is known from an earlier visit; None where none was given.
         side: on which side of the brain's plane of symmetry its centre lies; ``"midline"`` where it is too near to
             tell, None where it was not determined.
+        location: in which part of the brain its centre lies; None where it was not determined.
         tracking_uid: names it across visits, as a DICOM UID; None where nobody gave one.
     """
 
@@ -45,6 +72,7 @@ class Lesion:
     confidence: float | None = None
     known: bool | None = None
     side: Side | None = None
+    location: Location | None = None
     tracking_uid: str | None = None
 
     @property

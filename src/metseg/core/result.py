@@ -28,6 +28,19 @@ class QualityFlag:
 
 
 @dataclass(frozen=True)
+class Placing:
+    """How the lesions' places in the brain were found, or why they were not.
+
+    Args:
+        reason: why they were not determined, as the end of a sentence; empty where they were.
+        measures: of the registration, by name; the map into the template is ``to_template``, 4 × 4, RAS+ millimetres.
+    """
+
+    reason: str = ""
+    measures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """How a result came about. Holds no patient data.
 
@@ -64,6 +77,7 @@ class CaseResult:
             were given.
         brain: the brain as the model sees it, on the model's own grid; None for models that do not look for it.
         quality: what was looked at in the study.
+        placing: how the lesions' places were found; None where there was none to place.
 
     Raises:
         InputError: a map that does not lie on the study's grid.
@@ -78,6 +92,7 @@ class CaseResult:
     known: tuple[KnownLesion, ...] = ()
     brain: LabelMap | None = field(default=None, repr=False)
     quality: tuple[QualityFlag, ...] = ()
+    placing: Placing | None = None
 
     def __post_init__(self) -> None:
         for part in (self.segmentation, self.instances, self.probability):

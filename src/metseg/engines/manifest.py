@@ -133,6 +133,7 @@ class BundleManifest(Options):
         architecture: None where nobody needs to rebuild the network.
         preprocessing: ordered steps. Of an nnU-Net model: what is done to images, on their own grid, before it.
         nnunet: what an nnU-Net model does instead of other steps and one network; None for others.
+        ensemble: further nnU-Net models; the mean of all their probabilities decides.
         tiling: how large volumes are cut.
         mirror_axes: of the model's grid; each pass is the mean with those of the image mirrored along them, and along
             all of them together (2 passes for one axis, 4 for two).
@@ -163,6 +164,7 @@ class BundleManifest(Options):
     architecture: Architecture | None = None
     preprocessing: tuple[AnyStep, ...]
     nnunet: NnunetModel | None = None
+    ensemble: tuple[NnunetModel, ...] = ()
     tiling: Tiling = Tiling()
     mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
     thorough_mirror_axes: tuple[Literal[0, 1, 2], ...] = ()
@@ -175,6 +177,11 @@ class BundleManifest(Options):
     intended_use: str
     licence: str
     files: Mapping[str, Sha256]
+
+    @property
+    def nnunet_models(self) -> tuple[NnunetModel, ...]:
+        """Those that decide together; none where the bundle has a network of its own."""
+        return () if self.nnunet is None else (self.nnunet, *self.ensemble)
 
     def mirrored(self, mode: Mode) -> tuple[Literal[0, 1, 2], ...]:
         """Axes along which passes are mirrored in a mode."""
@@ -217,4 +224,11 @@ class BundleManifest(Options):
                 raise ValueError(f"the step {step.name} cannot stand before nnU-Net, which does that in its own way")
             if isinstance(step, Resample) and step.spacing_mm != self.spacing_mm:
                 raise ValueError(f"the resample step makes {step.spacing_mm} mm, but spacing_mm is {self.spacing_mm}")
+        return self
+
+    @model_validator(mode="after")
+    def _models_agree(self) -> Self:
+        for other in self.ensemble:
+            if self.nnunet is None or not self.nnunet.decides_with(other):
+                raise ValueError("the models of an ensemble differ in labels, regions, images or the order of axes")
         return self

@@ -15,7 +15,8 @@ from metseg.core.volume import LabelMap, ProbabilityMap
 from metseg.engines.base import Mode, ModelCard
 from metseg.engines.bundle import Bundle
 from metseg.engines.mirroring import Mirroring
-from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_model
+from metseg.engines.nnunet.cascade import Outcome, Predict, Running, run_models
+from metseg.engines.nnunet.ensemble import shares
 from metseg.engines.nnunet.predictor import Fold, Passes
 from metseg.engines.nnunet.prepare import Channels
 from metseg.engines.nnunet.stage import NnunetModel, Stage
@@ -63,6 +64,7 @@ class NnunetEngine:
         self.mode: Mode = "thorough" if mode is None else mode
         self.card: ModelCard = bundle.card
         self.model: NnunetModel = bundle.manifest.nnunet
+        self.models = bundle.manifest.nnunet_models
         predict = self._predictor(device, threads, cache)
         self.running = Running(predict, self._folds, Passes(_MIRRORING[self.mode]))
 
@@ -81,13 +83,13 @@ class NnunetEngine:
         known = None if study.prior is None else self._in_order(study.prior.array != 0, study.grid)[0] != 0
         axes = self.model.axes
         i, j, k = (turned.spacing_mm[axis] for axis in axes)
-        outcome = run_model(self.model, channels, (i, j, k), self.running, progress, known=known)
+        outcome = run_models(self.models, channels, (i, j, k), self.running, progress, known=known)
         labels = outcome.labels.transpose(np.argsort(axes))
         if self.model.canonical:
             labels = turned_back(labels, study.grid)
         progress(1, 1, "network")
         decision = LabelMap(np.ascontiguousarray(labels), study.grid, dict(self.card.labels))
-        array, classes = _probabilities(outcome.logits, self.model, self.card)
+        array, classes = _probabilities(outcome, self.model, self.card)
         return ProbabilityMap(array, _stage_grid(turned, axes, outcome), classes, decision)
 
     def _predictor(self, device: str, threads: int | None, cache: Path | None) -> Predict:
@@ -127,37 +129,30 @@ class NnunetEngine:
 
 
 def _probabilities(
-    logits: NDArray[np.float32], model: NnunetModel, card: ModelCard
+    outcome: Outcome, model: NnunetModel, card: ModelCard
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Of each label or region but the background, and of lesion: (class, i, j, k), and their names.
 
-    Row by row, and where they are as many as the logits in their place: a scan of a body leaves no room for both.
+    Row by row, and where they are as many as the outputs in their place: a scan of a body leaves no room for both.
     """
     own = [n for n, value in enumerate(model.labels) if value in card.labels]
     lesion = [n for n in own if model.labels[n] in card.lesion]
     names = tuple(card.labels[model.labels[n]] for n in own)
     classes = names if LESION in names else (*names, LESION)
-    result = logits if len(classes) == len(logits) else np.empty((len(classes), *logits.shape[1:]), dtype=np.float32)
-    for row in range(logits.shape[1]):
-        shares = _shares(logits[:, row], regions=model.regions)
-        of_lesion = shares[lesion].max(axis=0) if model.regions else shares[lesion].sum(axis=0)
-        result[: len(own), row] = shares[own]
+    given = outcome.member.logits if outcome.shares is None else outcome.shares
+    result = given if len(classes) == len(given) else np.empty((len(classes), *given.shape[1:]), dtype=np.float32)
+    for row in range(given.shape[1]):
+        of_row = given[:, row].copy() if outcome.shares is not None else shares(given[:, row], regions=model.regions)
+        of_lesion = of_row[lesion].max(axis=0) if model.regions else of_row[lesion].sum(axis=0)
+        result[: len(own), row] = of_row[own]
         if LESION not in names:
             result[-1, row] = of_lesion
     return np.clip(result, 0, 1, out=result), classes
 
 
-def _shares(logits: NDArray[np.float32], *, regions: bool) -> NDArray[np.float32]:
-    """Logits (output, …) as probabilities: each region by itself, or labels that share one voxel."""
-    if regions:
-        return np.asarray(1 / (1 + np.exp(-logits)))
-    shares = np.exp(logits - logits.max(axis=0))
-    return np.asarray(shares / shares.sum(axis=0))
-
-
 def _stage_grid(image: Grid, axes: tuple[int, int, int], outcome: Outcome) -> Grid:
     """Where the logits lie: the part of the image that is not empty, outer faces on outer faces."""
-    n_i, n_j, n_k = outcome.logits.shape[1:]
+    n_i, n_j, n_k = outcome.member.logits.shape[1:]
     before = [part.stop - part.start for part in outcome.box]
     ratio = np.array(before) / (n_i, n_j, n_k)
     affine = np.eye(4)

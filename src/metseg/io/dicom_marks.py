@@ -9,7 +9,7 @@ VERSION: Final = __version__
 NOT_DIAGNOSTIC: Final = "Research, not for primary diagnosis"
 LABEL: Final = "RESEARCH"
 # Series numbers far from those of scanners.
-SERIES_NUMBERS: Final = {"derived": 9100, "seg": 9101, "sr": 9102, "rtstruct": 9103, "montage": 9104}
+SERIES_NUMBERS: Final = {"derived": 9100, "seg": 9101, "sr": 9102, "rtstruct": 9103, "montage": 9104, "pdf": 9105}
 
 
 def series_description(what: str) -> str:

@@ -21,6 +21,7 @@ _MODALITIES: Final = {
     "1.2.840.10008.5.1.4.1.1.2": "CT", "1.2.840.10008.5.1.4.1.1.2.1": "CT", "1.2.840.10008.5.1.4.1.1.2.2": "CT",
     "1.2.840.10008.5.1.4.1.1.4": "MR", "1.2.840.10008.5.1.4.1.1.4.1": "MR", "1.2.840.10008.5.1.4.1.1.4.4": "MR",
 }  # fmt: skip
+IMAGE_CLASSES: Final = frozenset(_MODALITIES)
 # Values of ImageType that mark what no model was made for.
 _KINDS: Final = {
     "localiser": {"LOCALIZER", "SCOUT", "TOPOGRAM"},

@@ -1,4 +1,7 @@
-"""Structured report of measurements (TID 1500): one group a lesion, referring to its segment and images."""
+"""Structured report of measurements (TID 1500): one group a lesion, referring to its segment and images.
+
+Where no lesion was found, one group says so.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,10 +20,18 @@ from metseg.io.dicom_seg import tracked, tracking_id
 from metseg.io.dicom_values import quiet
 
 _DIGITS: Final = 4
+# By pydicom's names. Basal ganglia has none, and the brainstem's (119238007) means a part of it.
+_SITES: Final = {
+    "frontal lobe": "FrontalLobe", "parietal lobe": "ParietalLobe", "temporal lobe": "TemporalLobe",
+    "occipital lobe": "OccipitalLobe", "insula": "Insula", "thalamus": "Thalamus", "cerebellum": "Cerebellum",
+}  # fmt: skip
+_FOUND: Final = "Found and measured by software."
+_NONE_FOUND: Final = "Software found no lesion, which does not exclude one."
+_NOT_SEEN: Final = ("47492008", "SCT", "Not seen")
 
 
 def make_sr(
-    segmentation: Dataset,
+    segmentation: Dataset | None,
     instances: NDArray[Any],
     lesions: LesionTable,
     reference: Reference,
@@ -30,7 +41,8 @@ def make_sr(
     """A Comprehensive 3D SR, ready to be written.
 
     Args:
-        segmentation: what ``make_seg`` made of the same lesions.
+        segmentation: what ``make_seg`` made of the same lesions; None where there is none. The report then says that
+            the algorithm ran on the images and saw no lesion, which an archive can tell from one that never ran.
         instances: (columns, rows, slices) on the reference's grid, numbered as in ``lesions``.
         lesions: with their measures.
         reference: the series that both refer to.
@@ -39,12 +51,18 @@ def make_sr(
     """
     from highdicom.sr import Comprehensive3DSR
 
-    measures = repr([(str(segmentation.SOPInstanceUID), *_numbers(lesion)) for lesion in lesions])
+    judged = reference.series_uid if segmentation is None else str(segmentation.SOPInstanceUID)
+    told = [(judged, *_numbers(lesion), lesion.side, lesion.location) for lesion in lesions]
+    measures = repr(told or judged)
     uid = uid_of("sr", measures, *model, VERSION)
     with quiet():
+        if segmentation is None:
+            groups, said = [_nothing_seen(reference, model, uid)], _NONE_FOUND
+        else:
+            groups, said = _groups(segmentation, instances, lesions, reference, model), _FOUND
         return Comprehensive3DSR(
-            evidence=[segmentation, *_evidence(reference)],
-            content=_report(_groups(segmentation, instances, lesions, reference, model), reference, model),
+            evidence=[*([] if segmentation is None else [segmentation]), *_evidence(reference)],
+            content=_report(groups, said, reference, model),
             series_instance_uid=uid_of("sr series", uid),
             series_number=SERIES_NUMBERS["sr"],
             sop_instance_uid=uid,
@@ -63,7 +81,7 @@ def make_sr(
         )
 
 
-def _report(groups: list[Any], reference: Reference, model: tuple[str, str]) -> Any:
+def _report(groups: list[Any], said: str, reference: Reference, model: tuple[str, str]) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
@@ -82,7 +100,7 @@ def _report(groups: list[Any], reference: Reference, model: tuple[str, str]) -> 
     )
     comment = sr.TextContentItem(
         name=codes.DCM.Comment,
-        value=f"{NOT_DIAGNOSTIC}. Found and measured by software; to be checked.",
+        value=f"{NOT_DIAGNOSTIC}. {said} To be checked.",
         relationship_type="CONTAINS",
     )
     report[0].ContentSequence.append(comment)
@@ -128,14 +146,59 @@ def _group(
         tracking_identifier=sr.TrackingIdentifier(uid=uid, identifier=tracking_id(uid)),
         referenced_segment=segment,
         finding_type=codes.SCT.NeoplasmMetastatic,
-        finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Brain)],
-        algorithm_id=sr.AlgorithmIdentification(
-            name=f"{MAKER} {model[0]}",
-            version=f"{MAKER} {VERSION}, model {model[1]}",
-            family=codes.DCM.ArtificialIntelligence,
-            manufacturer=MAKER,
-        ),
+        finding_sites=[_site(lesion)],
+        algorithm_id=_algorithm(model),
         measurements=list(_measurements(lesion)),
+    )
+
+
+def _site(lesion: Lesion) -> Any:
+    """The part of the brain where it is one that pydicom has a SNOMED code for, with its side; else the brain."""
+    from highdicom.sr import FindingSite
+    from pydicom.sr.codedict import codes
+
+    regions = lesion.location.regions if lesion.location else ()
+    name = _SITES.get(regions[0]) if len(regions) == 1 else None
+    if name is None:
+        return FindingSite(anatomic_location=codes.SCT.Brain)
+    laterality = {"left": codes.SCT.Left, "right": codes.SCT.Right}.get(lesion.side or "")
+    return FindingSite(anatomic_location=getattr(codes.SCT, name), laterality=laterality)
+
+
+def _nothing_seen(reference: Reference, model: tuple[str, str], uid: str) -> Any:
+    """A group without a region (TID 1501): metastases in the brain were looked for on these images, and none was seen.
+
+    "Not seen" is what software can say; whether one is absent it cannot.
+    """
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    tracked_uid = uid_of("nothing seen", uid)
+    return sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(uid=tracked_uid, identifier="no lesion"),
+        finding_type=codes.SCT.NeoplasmMetastatic,
+        finding_sites=[sr.FindingSite(anatomic_location=codes.SCT.Brain)],
+        algorithm_id=_algorithm(model),
+        measurements=[sr.Measurement(name=codes.SCT.NumberOfLesions, value=0, unit=codes.UCUM.NoUnits)],
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(name=codes.DCM.PresenceOfProperty, value=sr.CodedConcept(*_NOT_SEEN))
+        ],
+        source_images=[
+            sr.SourceImageForMeasurementGroup(reference.slices[ks[0]].sop_class, instance)
+            for instance, ks in reference.by_instance().items()
+        ],
+    )
+
+
+def _algorithm(model: tuple[str, str]) -> Any:
+    from highdicom import sr
+    from pydicom.sr.codedict import codes
+
+    return sr.AlgorithmIdentification(
+        name=f"{MAKER} {model[0]}",
+        version=f"{MAKER} {VERSION}, model {model[1]}",
+        family=codes.DCM.ArtificialIntelligence,
+        manufacturer=MAKER,
     )
 
 

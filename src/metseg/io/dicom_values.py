@@ -47,6 +47,13 @@ def quiet() -> Iterator[None]:
             logger.removeFilter(silence)
 
 
+def quiet_for_good() -> None:
+    """The same for a process that is metseg's own, for all threads, and for what libraries of the network say."""
+    for name in (*_TALKATIVE, "dicomweb_client", "highdicom", "pynetdicom", "requests", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    warnings.simplefilter("ignore")
+
+
 def value_of(layers: Sequence[Dataset], keyword: str) -> Any:
     """The first value called ``keyword`` in ``layers``, None where there is none or it is empty.
 

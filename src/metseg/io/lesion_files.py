@@ -23,6 +23,8 @@ UNITS: Final = {
     "bbox_ijk": "voxel indices: first, and one past the last",
     "confidence": "0 to 1; null where the engine gives none",
     "side": "of the brain: left, right, or midline (within 5 mm of it); null where it was not determined",
+    "location": 'part of the brain: one word, or two joined by "or" near their border; null where not determined',
+    "location_share": "0 to 1: how likely the lesion's centre lies there; null where not determined",
 }
 _TRACKING: Final = "tracking_uid"
 _UID: Final = re.compile(r"2\.25\.(0|[1-9]\d{0,38})")
@@ -35,6 +37,7 @@ _COLUMNS: Final = (
     "id", "volume_mm3", "volume_ml", "diameter_mm", "perpendicular_mm", "diameter_3d_mm", "centre_x_mm", "centre_y_mm",
     "centre_z_mm", "centre_i", "centre_j", "centre_k", "slice_number", "confidence", "bbox_start_i", "bbox_start_j",
     "bbox_start_k", "bbox_stop_i", "bbox_stop_j", "bbox_stop_k", "side",
+    "location", "location_share",
 )  # fmt: skip
 
 
@@ -95,7 +98,7 @@ def write_lesions_csv(path: Path, lesions: LesionTable, *, guided: bool = False)
         scalars = [record[name] for name in _COLUMNS[:6]]
         confidence = "" if lesion.confidence is None else record["confidence"]
         place = [*record["centre_mm"], *record["centre_ijk"], record["slice_number"], confidence]
-        where = [*start, *stop, lesion.side or ""]
+        where = [*start, *stop, lesion.side or "", *(record[name] or "" for name in _COLUMNS[-2:])]
         writer.writerow([*scalars, *place, *where, *([int(bool(lesion.known))] if guided else [])])
     write_text(path, text.getvalue())
 
@@ -134,6 +137,8 @@ def _record(lesion: Lesion) -> dict[str, Any]:
         "bbox_ijk": [[int(n) for n in corner] for corner in lesion.bbox_ijk],
         "confidence": None if lesion.confidence is None else _rounded(lesion.confidence),
         "side": lesion.side,
+        "location": None if lesion.location is None else lesion.location.words,
+        "location_share": None if lesion.location is None else _rounded(lesion.location.share),
         **({} if lesion.known is None else {"known": lesion.known}),
         **({} if lesion.tracking_uid is None else {"tracking_uid": lesion.tracking_uid}),
     }

@@ -89,6 +89,11 @@ def _publish_all(folders: Sequence[tuple[Path, Path]]) -> None:
 
 def _known(bundle: Bundle) -> tuple[NnunetModel, Source]:
     """What makes the way back possible."""
+    if bundle.manifest.ensemble:
+        raise ModelError(
+            f"The model {bundle.name} is an ensemble, and a folder of nnU-Net holds one model.",
+            hint="Export its members, each by itself, and put their results together with nnUNetv2_ensemble.",
+        )
     model, source = bundle.manifest.nnunet, read_source(bundle)
     if model is None or SOURCE not in bundle.manifest.files:
         raise ModelError(

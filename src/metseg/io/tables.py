@@ -20,9 +20,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_cell(column) for column in columns])
+    writer.writerow([as_cell(column) for column in columns])
     for row in rows:
-        writer.writerow([_cell(row.get(column)) for column in columns])
+        writer.writerow([as_cell(row.get(column)) for column in columns])
     return text.getvalue()
 
 
@@ -72,7 +72,8 @@ def _plain(cell: str) -> str:
     return cell[1:].strip() if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell.strip()
 
 
-def _cell(value: Any) -> Any:
+def as_cell(value: Any) -> Any:
+    """A value as a spreadsheet may have it: text that it would take for a formula gets an apostrophe in front."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str):

@@ -14,8 +14,10 @@ from metseg.io.atomic import write_text
 from metseg.io.discover import CaseInput
 from metseg.io.output_folder import make_output_folder
 from metseg.io.read import first_image, read_identity, read_study
+from metseg.pipeline.dicom_objects import drawn_once, warned
 from metseg.pipeline.dicom_outputs import write_dicom
 from metseg.pipeline.folder import check_name, check_target, result_folder, settle_result
+from metseg.pipeline.layout import check_layout, lay_out, results_folder
 from metseg.pipeline.manifest import (
     MANIFEST,
     Fingerprint,
@@ -61,7 +63,7 @@ class Task:
     @property
     def target(self) -> Path:
         """The folder of its result."""
-        return self.out / self.case_input.case
+        return results_folder(self.out, self.options.layout) / self.case_input.case
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     start = perf_counter()
     case_input, target, progress = task.case_input, task.target, task.progress
     check_name(case_input.case)
-    check_formats(task.options.formats)
+    check_formats(task.options)
     case_input.check()
     settle_result(target)
     progress(0.0, 1.0, "choosing the model")
@@ -156,9 +158,11 @@ def read_case(task: Task) -> ReadCase | CaseOutcome:
     if manifest is not None and not task.force:
         check_same_input(manifest, mark, target)
         if is_finished(target, manifest, mark):
+            lay_out(case_input, target, task.out, options.layout, manifest, again=True)
             progress(1.0, 1.0, "finished before")
             return _outcome("skipped", target, manifest, perf_counter() - start)
     check_target(target, set(file_names(options.formats)), force=task.force)
+    check_layout(case_input, task.out, options.layout, manifest, force=task.force)
     make_output_folder(task.out)  # what cannot be written had better be known before the network runs
     progress(0.02, 1.0, "reading")
     study = read_study(case_input, engine.card.sequences, engine.card.modality, first=first)
@@ -187,8 +191,12 @@ def write_case(case: PredictedCase) -> CaseOutcome:
     """
     start = perf_counter()
     task = case.task
+    # Again: a case before it may have taken the name since.
+    before = read_manifest(task.target)
+    check_layout(task.case_input, task.out, task.options.layout, before, force=task.force)
     with result_folder(task.target) as folder:
         manifest = _fill(folder, case)
+    lay_out(task.case_input, task.target, task.out, task.options.layout, manifest)
     task.progress(1.0, 1.0, "done")
     return _outcome("done", task.target, manifest, case.seconds + perf_counter() - start)
 
@@ -201,9 +209,11 @@ def _fill(folder: Path, case: PredictedCase) -> dict[str, Any]:
     progress(0.75, 1.0, "writing the result")
     formats = case.task.options.formats
     identity = read_identity(case.task.case_input) if case.task.options.identify else None
-    warnings = write_outputs(result, folder, formats, identity=identity)
-    dicom = write_dicom(result, case.task.case_input, folder, case.task.options)
-    warnings += dicom.warnings
+    pictures = drawn_once(result)
+    options = case.task.options
+    dicom = write_dicom(result, case.task.case_input, folder, options, pictures=pictures, identity=identity)
+    result = warned(result, dicom.warnings)  # so that the report has them
+    warnings = write_outputs(result, folder, formats, pictures=pictures, identity=identity)
     written = dict.fromkeys([*file_names(formats), *dicom.names])
     names = [folder / name for name in written if (folder / name).exists()]
     manifest = compose_manifest(result, case.task.case_input, mark=case.mark, outputs=names, warnings=warnings)

@@ -1,7 +1,7 @@
 """The DICOM files of one result. What one of them cannot be made of costs none of the others."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,14 +9,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from metseg.config.options import Format, SegmentOptions
 from metseg.core.errors import InputError, MetsegError
 from metseg.core.result import CaseResult
+from metseg.core.study import Identity
 from metseg.io.atomic import write_bytes
 from metseg.io.discover import CaseInput
+from metseg.pipeline.deidentified import faces, nameless, pseudonyms_for
+from metseg.pipeline.dicom_objects import ObjectMaker, Pictures, drawn_once
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,8 +30,13 @@ DICOM_FILES: Final[dict[Format, str]] = {
     "sr": "sr.dcm",
     "rtstruct": "rtstruct.dcm",
     "secondary-capture": "montage.dcm",
+    "encapsulated-pdf": "report.dcm",
 }
-_OF_LESIONS: Final = ("dicom-seg", "sr", "rtstruct")
+# Why a study without a lesion gets none of these (PS3.3 C.8.20.2, C.8.8.5); its SR says that nothing was found.
+_NONE: Final[dict[Format, str]] = {
+    "dicom-seg": "no lesion was found, and a DICOM segmentation needs a segment.",
+    "rtstruct": "no lesion was found, and an RT structure set needs a region.",
+}
 _IMAGE: Final = "image_{:04d}.dcm"
 
 
@@ -43,48 +48,63 @@ class DicomWritten:
     warnings: list[str] = field(default_factory=list)
 
 
-def write_dicom(result: CaseResult, case_input: CaseInput, folder: Path, options: SegmentOptions) -> DicomWritten:
+def write_dicom(
+    result: CaseResult,
+    case_input: CaseInput,
+    folder: Path,
+    options: SegmentOptions,
+    *,
+    pictures: Pictures | None = None,
+    identity: Identity | None = None,
+) -> DicomWritten:
     """Write the DICOM formats that are asked for.
 
-    They refer to the DICOM series that was segmented; where the image was no DICOM, to a series made of it, which is
-    written beside them.
+    They refer to the DICOM series that was segmented. Where the image was no DICOM, or nobody shall be named, they
+    refer to a series made of it, which is written beside them.
+
+    Args:
+        result: the case.
+        case_input: its files.
+        folder: where they go.
+        options: what is asked for.
+        pictures: gives those of the case, where they are drawn for other formats too.
+        identity: whose it is, for the head of a report; None where nobody asked.
 
     Raises:
         MetsegError: a file cannot be written.
     """
-    wanted = [name for name in DICOM_FILES if name in options.formats]
     written = DicomWritten()
-    if not len(result.lesions) and set(wanted) & set(_OF_LESIONS):
-        left_out = ", ".join(DICOM_FILES[name] for name in wanted if name in _OF_LESIONS)
-        written.warnings.append(f"No lesion was found, so there is nothing that {left_out} could hold.")
-        wanted = [name for name in wanted if name not in _OF_LESIONS]
-    if not wanted:
+    if not len(result.lesions):
+        written.warnings += [
+            f"{DICOM_FILES[name]} was not written: {why}" for name, why in _NONE.items() if name in options.formats
+        ]
+    if not _possible(result, options):
         return written
     from metseg.io.dicom_values import quiet
 
     encoded: dict[str, bytes] = {}
-    images: tuple[Dataset, ...] = ()
     with quiet(), _told(written, "The DICOM results"):
-        reference, images = _reference(result, case_input)
-        made = _make(result, reference, options, wanted, written)
-        encoded = {name: _encoded(dataset) for name, dataset in made.items()}
-    if not encoded:
-        return written
+        encoded = _encode_all(result, case_input, options, written, pictures, identity)
     for name, content in encoded.items():
         write_bytes(folder / name, content)
-    for number, image in enumerate(images, 1):
-        write_bytes(folder / _IMAGE.format(number), _encoded(image))
-    written.names += [*encoded, *(_IMAGE.format(number) for number in range(1, len(images) + 1))]
+    written.names += encoded
     return written
 
 
-def _reference(result: CaseResult, case_input: CaseInput) -> "tuple[Reference, tuple[Dataset, ...]]":
+def _possible(result: CaseResult, options: SegmentOptions) -> list[Format]:
+    """The DICOM formats that are asked for and that the result can give."""
+    return [name for name in DICOM_FILES if name in options.formats and (len(result.lesions) or name not in _NONE)]
+
+
+def _reference(
+    result: CaseResult, case_input: CaseInput, options: SegmentOptions
+) -> "tuple[Reference, tuple[Dataset, ...]]":
     """What results refer to, and the images that have to be written for that."""
     from metseg.io.derived_series import derive_series
     from metseg.io.read import read_dicom_reference
 
     study = result.study
-    if study.source.format != "dicom":
+    if study.source.format != "dicom" or options.deidentify:
         image = next(iter(study.images.values()))
         derived = derive_series(image, study.modality, study.source.sha256)
         return derived.reference, derived.images
@@ -94,55 +114,41 @@ def _reference(result: CaseResult, case_input: CaseInput) -> "tuple[Reference, t
     return reference, ()
 
 
-def _make(
-    result: CaseResult, reference: "Reference", options: SegmentOptions, wanted: list[Format], written: DicomWritten
-) -> "dict[str, Dataset]":
-    """The objects by file name; those that could not be made are told of in ``written``."""
-    from metseg.io.dicom_seg import make_seg
-    from metseg.io.dicom_sr import make_sr
-    from metseg.io.rt_regions import make_regions
-    from metseg.io.rtstruct import make_rtstruct
-    from metseg.io.secondary_capture import make_capture
-
+def _encode_all(
+    result: CaseResult,
+    case_input: CaseInput,
+    options: SegmentOptions,
+    written: DicomWritten,
+    pictures: Pictures | None,
+    identity: Identity | None,
+) -> dict[str, bytes]:
+    """The files by name: the objects, and the images that they refer to where these are none of the user's."""
+    reference, images = _reference(result, case_input, options)
+    names = pseudonyms_for(result, case_input, options) if options.deidentify else None
+    if names is not None:
+        result = nameless(result, case_input, names)
     now = datetime.now()  # noqa: DTZ005 - DICOM's dates and times are local
-    instances = reference.carry(result.instances.array)
-    lesions, model = result.lesions, (str(result.provenance.model["name"]), str(result.provenance.model["version"]))
+    maker = ObjectMaker(result, reference, options, pictures or drawn_once(result), identity, now, written.warnings)
+    made = _make(maker, _possible(result, options), written)
+    if not made:
+        return {}
+    made |= {_IMAGE.format(number): image for number, image in enumerate(images, 1)}
+    if names is not None:
+        written.warnings += faces(result)
+        made = {name: names.cleaned(dataset) for name, dataset in made.items()}
+    return {name: _encoded(dataset) for name, dataset in made.items()}
+
+
+def _make(maker: ObjectMaker, wanted: list[Format], written: DicomWritten) -> "dict[str, Dataset]":
+    """The objects by file name; those that could not be made are told of in ``written``."""
     made: dict[str, Dataset] = {}
-
-    def rtstruct() -> "Dataset":
-        brain = _brain(result, options, written)
-        within = None if brain is None else reference.carry(brain)
-        regions = make_regions(instances, reference, options.margins_mm, within)
-        return make_rtstruct(regions, reference, " ".join(model), now)
-
-    def capture() -> "Dataset":
-        from metseg.report.preview import draw_capture
-
-        return make_capture(np.array(draw_capture(result).convert("RGB")), reference, now)
-
-    makers: dict[Format, Callable[[], Dataset]] = {
-        "dicom-seg": lambda: make_seg(instances, lesions, reference, model, now, options.seg_type),
-        "sr": lambda: make_sr(made["seg.dcm"], instances, lesions, reference, model, now),
-        "rtstruct": rtstruct,
-        "secondary-capture": capture,
-    }
     for name in wanted:
-        if name == "sr" and "seg.dcm" not in made:
+        if name == "sr" and len(maker.result.lesions) and maker.segmentation is None:
             written.warnings.append("sr.dcm was not made, as there is no segmentation that it could refer to.")
             continue
         with _told(written, DICOM_FILES[name]):
-            made[DICOM_FILES[name]] = makers[name]()
+            made[DICOM_FILES[name]] = maker.make(name)
     return made
-
-
-def _brain(result: CaseResult, options: SegmentOptions, written: DicomWritten) -> NDArray[np.bool_] | None:
-    """Where margins may go, if that is limited: what is not empty in an image whose skull was taken off."""
-    if not (options.margins_mm and options.margins_in_brain):
-        return None
-    if not result.study.skull_stripped:
-        written.warnings.append("Margins were not cut at the brain's edge, as the skull is in the image.")
-        return None
-    return np.asarray(np.any([image.array != 0 for image in result.study.images.values()], axis=0))
 
 
 @contextmanager

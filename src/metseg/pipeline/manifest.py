@@ -54,8 +54,10 @@ def fingerprint(case_input: CaseInput, engine: Engine, options: SegmentOptions) 
     own = hashlib.sha256("\n".join(sorted(value for _, value in hashed)).encode()).hexdigest()
     digest = hashlib.sha256("".join(f"{role}={value}\n" for role, value in hashed).encode())
     digest.update("\n".join(case_input.members).encode())
-    decisive = options.model_dump(mode="json", exclude={"threads", "model"})
+    decisive = options.model_dump(mode="json", exclude={"threads", "model", "deidentify_key"})
     facts = {"metseg": __version__, "engine": engine.name, "model": engine.card.sha256, "options": decisive}
+    if options.deidentify_key is not None:
+        facts["key"] = file_sha256(options.deidentify_key)
     prior = "" if case_input.prior is None else _sha256_of(_with_companions(case_input.prior))
     if prior:
         facts["prior"] = prior
@@ -91,7 +93,9 @@ def compose_manifest(
         "timings_s": dict(made.timings_s),
         "warnings": [*made.warnings, *warnings],
         "notes": list(study.source.notes),
+        "labels": {str(value): name for value, name in result.segmentation.labels.items()},
         "lesions": _lesions(result),
+        **_placing(result),
         "outputs": [{"name": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in outputs],
     }
 
@@ -153,6 +157,15 @@ def _lesions(result: CaseResult) -> dict[str, Any]:
     """How many, how much, and what became of the known ones where something guided the result."""
     known = {} if result.study.prior is None else {"known": known_summary(result.known)}
     return {"count": len(result.lesions), "volume_mm3": result.lesions.total_volume_mm3, **known}
+
+
+def _placing(result: CaseResult) -> dict[str, Any]:
+    """How the lesions' places were found, or why they were not."""
+    made = result.placing
+    if made is None:
+        return {}
+    reason = {"reason": made.reason} if made.reason else {}
+    return {"location": {"determined": not made.reason, **reason, **made.measures}}
 
 
 def _sha256_of(paths: Sequence[Path]) -> str:

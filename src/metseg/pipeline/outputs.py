@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from metseg.config.options import Format
+from metseg.config.options import Format, SegmentOptions
 from metseg.core.result import CaseResult
 from metseg.core.study import Identity
 from metseg.io.atomic import write_bytes, write_text
@@ -13,6 +13,7 @@ from metseg.io.lesion_files import write_lesions_csv, write_lesions_json
 from metseg.io.nifti import write_nifti
 from metseg.io.nifti_header import NiftiCodes
 from metseg.lesions.uncertainty import uncertainty
+from metseg.pipeline.dicom_objects import Pictures
 from metseg.pipeline.dicom_outputs import DICOM_FILES
 
 if TYPE_CHECKING:
@@ -38,20 +39,30 @@ def file_names(formats: Collection[Format]) -> tuple[str, ...]:
     return tuple(name for format_, names in FILES.items() if format_ in formats for name in names)
 
 
-def check_formats(formats: Collection[Format]) -> None:
+def check_formats(options: SegmentOptions) -> None:
     """Find out before a network runs whether all formats can be written.
 
     Raises:
         MissingExtraError: one needs something that is not installed.
+        ConfigError: the key for pseudonyms is none.
     """
-    if "pdf" in formats:
+    if options.deidentify_key is not None:
+        from metseg.io.deidentify import read_secret
+
+        read_secret(options.deidentify_key)
+    if {"pdf", "encapsulated-pdf"} & set(options.formats):
         from metseg.report.pdf import weasyprint
 
         weasyprint()
 
 
 def write_outputs(
-    result: CaseResult, folder: Path, formats: Collection[Format], *, identity: Identity | None = None
+    result: CaseResult,
+    folder: Path,
+    formats: Collection[Format],
+    *,
+    pictures: Pictures,
+    identity: Identity | None = None,
 ) -> list[str]:
     """Write the masks, tables and pictures of a result.
 
@@ -61,6 +72,7 @@ def write_outputs(
         result: the case.
         folder: where it goes.
         formats: what is written.
+        pictures: gives those of the case.
         identity: whose it is, for the report's head; None where nobody asked.
 
     Returns:
@@ -76,7 +88,7 @@ def write_outputs(
         write_lesions_json(folder / "lesions.json", result.lesions, result.study.case, known=known)
     if "csv" in formats:
         write_lesions_csv(folder / "lesions.csv", result.lesions, guided=guided)
-    return _write_pictures(result, folder, formats, identity)
+    return _write_pictures(result, folder, formats, pictures, identity)
 
 
 def _write_images(result: CaseResult, folder: Path, formats: Collection[Format]) -> None:
@@ -93,16 +105,15 @@ def _write_images(result: CaseResult, folder: Path, formats: Collection[Format])
 
 
 def _write_pictures(
-    result: CaseResult, folder: Path, formats: Collection[Format], identity: Identity | None
+    result: CaseResult, folder: Path, formats: Collection[Format], drawn: Pictures, identity: Identity | None
 ) -> list[str]:
     if not {"png", "html", "pdf"} & set(formats):
         return []
     try:
         from metseg.report.html import render_report
-        from metseg.report.pictures import draw_pictures
         from metseg.report.preview import render_preview
 
-        pictures = draw_pictures(result)
+        pictures = drawn()
         preview = render_preview(result, pictures=pictures) if "png" in formats else None
         page = render_report(result, pictures=pictures, identity=identity) if "html" in formats else None
         pdf = _pdf(result, pictures, identity) if "pdf" in formats else None

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from metseg.core.grid import Grid
-from metseg.core.result import QualityFlag
+from metseg.core.result import Placing, QualityFlag
 from metseg.core.study import Study
 from metseg.core.volume import LabelMap
 from metseg.engines.base import ModelCard
@@ -35,6 +35,14 @@ def quality_flags(
     if {"t1c", "ct"} & set(card.sequences):
         flags.append(_contrast(study))
     return (*flags, _coverage(study.grid, brain))
+
+
+def placing_flag(placing: Placing) -> QualityFlag:
+    """Whether the lesions' places in the brain could be told."""
+    if placing.reason:
+        finding = f"In which part of the brain the lesions lie was not determined: {placing.reason}."
+        return QualityFlag("Location", "unknown", finding)
+    return QualityFlag("Location", "good", "The brain was laid onto a template of healthy brains, and fits it.")
 
 
 def _modality(study: Study, card: ModelCard, warnings: Sequence[str]) -> QualityFlag:

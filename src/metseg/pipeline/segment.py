@@ -30,8 +30,9 @@ from metseg.lesions.midline import with_sides
 from metseg.lesions.tracking import track_lesions
 from metseg.pipeline.brain import brain_of, midline_of
 from metseg.pipeline.guard import check_brain, check_burden, check_modality
+from metseg.pipeline.location import place_lesions
 from metseg.pipeline.prior import NEAR_MM, eased_confidences, with_faint_lesions
-from metseg.pipeline.quality import quality_flags
+from metseg.pipeline.quality import placing_flag, quality_flags
 from metseg.preprocess.sample import labels_on_grid, probability_on_grid
 
 _LIBRARIES: Final = ("numpy", "scipy", "openvino", "torch", "nibabel", "pydicom", "connected-components-3d")
@@ -173,8 +174,10 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
     progress(0.5, 1, "measuring")
     instances, lesions = confident_lesions(instances, probability, engine.card, rule, near)
     brain = brain_of(probability)
+    placing = None
     if len(lesions):
-        lesions = with_sides(lesions, midline_of(study, brain))
+        midline = midline_of(study, brain)
+        lesions, placing = place_lesions(with_sides(lesions, midline), study, brain, midline)
     known: tuple[KnownLesion, ...] = ()
     if study.prior is not None:
         known = study.known or measure_known(study.prior, study.prior)
@@ -196,7 +199,9 @@ def conclude(predicted: Predicted, *, progress: Progress = no_progress) -> CaseR
         warnings=warnings,
     )
     quality = quality_flags(study, engine.card, brain, warnings)
-    return CaseResult(study, segmentation, instances, lesions, provenance, full, known, brain, quality)
+    if placing is not None:
+        quality = (*quality, placing_flag(placing))
+    return CaseResult(study, segmentation, instances, lesions, provenance, full, known, brain, quality, placing)
 
 
 def confident_lesions(
@@ -245,8 +250,8 @@ def describe_model(card: ModelCard, rule: OperatingPoint) -> dict[str, Any]:
 
 
 def resolved(options: SegmentOptions, engine: Engine, point: str | float, rule: OperatingPoint) -> dict[str, Any]:
-    """The options as plain data: the model by its name (never the user's folder), the operating point by its value."""
-    plain = options.model_dump(mode="json")
+    """The options as plain data: no path of the user's, but the model's name; the operating point by its value."""
+    plain = {**options.model_dump(mode="json"), "deidentify_key": options.deidentify_key is not None}
     values = {"threshold": rule.threshold, "min_confidence": rule.min_confidence}
     return {**plain, "model": engine.card.name, "mode": engine.mode, "operating_point": point, **values}
 

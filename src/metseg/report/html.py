@@ -75,6 +75,7 @@ def render_report(
         total=_total(result),
         sizes=size_bins(result.lesions),
         overview=_overview(result, pictures),
+        unseen=sentences.unseen(pictures.unseen),
         glass=_glass(result, pictures),
         glass_is_brain=pictures.glass_is_brain,
         study=_study_facts(result),
@@ -88,8 +89,10 @@ def render_report(
 
 def _overview(result: CaseResult, pictures: CasePictures) -> Picture:
     listed = ", ".join(map(str, pictures.slices))
-    found = sentences.count(result.lesions).lower()
-    return Picture.of(pictures.overview, f"Axial slices {listed} of the head, from bottom to top; {found} outlined.")
+    count = len(result.lesions) - len(pictures.unseen)
+    found = f"{count} of " * bool(pictures.unseen) + sentences.count(result.lesions)
+    about = f"Axial slices {listed} of the head, from bottom to top; {found.lower()} outlined."
+    return Picture.of(pictures.overview, about)
 
 
 def _glass(result: CaseResult, pictures: CasePictures) -> Picture:

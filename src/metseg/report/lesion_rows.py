@@ -34,7 +34,7 @@ class LesionRow:
 
     id: int
     colour: str
-    side: str
+    where: str
     volume: str
     diameters: str
     diameter_3d: str
@@ -71,7 +71,7 @@ def _row(result: CaseResult, lesion: Lesion, image: Image.Image | None) -> Lesio
     return LesionRow(
         id=lesion.id,
         colour="#{:02x}{:02x}{:02x}".format(*lesion_colour(lesion.id)),
-        side=sentences.side(lesion),
+        where=sentences.where(lesion),
         volume=sentences.millilitres(lesion.volume_mm3),
         diameters=sentences.diameters(lesion),
         diameter_3d=f"{lesion.diameter_3d_mm:.1f} mm",

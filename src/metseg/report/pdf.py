@@ -55,7 +55,7 @@ def render_pdf(page: str) -> bytes:
     library = weasyprint()
     fetcher = library.URLFetcher(allowed_protocols=("data",))
     fonts = library.text.fonts.FontConfiguration()
-    style = library.CSS(string=_typefaces(), font_config=fonts, url_fetcher=fetcher)
+    style = library.CSS(string=_style(), font_config=fonts, url_fetcher=fetcher)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         document = library.HTML(string=page, url_fetcher=fetcher)
@@ -65,8 +65,11 @@ def render_pdf(page: str) -> bytes:
     return content
 
 
-def _typefaces() -> str:
-    """DejaVu Sans as it comes with matplotlib, so that every machine draws the same page."""
+def _style() -> str:
+    """DejaVu Sans as it comes with matplotlib, so that every machine draws the same page.
+
+    Pixels stay as they are, as PDF/A lets no viewer smooth them (ISO 19005-2, 6.2.8).
+    """
     spec = importlib.util.find_spec("matplotlib")
     faces = []
     for folder in spec.submodule_search_locations or () if spec else ():
@@ -75,4 +78,4 @@ def _typefaces() -> str:
             if path.is_file():
                 uri = f"data:font/ttf;base64,{b64encode(path.read_bytes()).decode()}"
                 faces.append(f'@font-face{{font-family:"DejaVu Sans";font-weight:{weight};src:url({uri})}}')
-    return "\n".join([*faces, 'body{font-family:"DejaVu Sans",sans-serif}'])
+    return "\n".join([*faces, "img{image-rendering:crisp-edges}", 'body{font-family:"DejaVu Sans",sans-serif}'])

@@ -1,5 +1,6 @@
 """The pictures of a case, drawn once for the preview and the report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,7 @@ class CasePictures:
     Args:
         overview: the montage of axial slices.
         slices: numbers of its slices, in the order shown.
+        unseen: numbers of the lesions that none of these slices cuts.
         lesions: a key image for each of the first ``MOST_KEY_IMAGES`` lesions.
         middle_mm: the middle of the head as imaged, RAS+ millimetres.
         glass: the brain, or the head, seen through along three axes.
@@ -38,6 +40,7 @@ class CasePictures:
 
     overview: Image.Image
     slices: tuple[int, ...]
+    unseen: tuple[int, ...]
     lesions: tuple[Image.Image, ...]
     middle_mm: Point
     glass: Image.Image
@@ -54,7 +57,13 @@ def draw_pictures(result: CaseResult) -> CasePictures:
     key_images = tuple(draw_lesion(result, each, window, head) for each in shown)
     x, y, z = result.study.grid.to_world([(first + stop - 1) / 2 for first, stop in head_alone]).tolist()
     glass, is_brain = draw_glass(result)
-    return CasePictures(overview, tuple(slices), key_images, (x, y, z), glass, is_brain)
+    return CasePictures(overview, tuple(slices), _unseen(result, slices), key_images, (x, y, z), glass, is_brain)
+
+
+def _unseen(result: CaseResult, slices: Sequence[int]) -> tuple[int, ...]:
+    axial = View(result.study.grid, "axial")
+    seen = {number for index in slices for number in np.unique(axial.slice(result.instances.array, index)).tolist()}
+    return tuple(lesion.id for lesion in result.lesions if lesion.id not in seen)
 
 
 def draw_lesion(result: CaseResult, lesion: Lesion, window: Window, head: Box) -> Image.Image:

@@ -43,12 +43,14 @@ def render_preview(result: CaseResult, *, pictures: CasePictures | None = None) 
     return encode_png(_stack(parts))
 
 
-def draw_capture(result: CaseResult) -> Image.Image:
+def draw_capture(result: CaseResult, *, pictures: CasePictures | None = None) -> Image.Image:
     """The overview alone under a line that says what it is not for: a picture for an archive, without any name."""
     lines: list[_Line] = [(f"{sentences.BANNER}.", _WARNING), (sentences.impression(result.lesions), _BODY)]
+    pictures = pictures or draw_pictures(result)
     made: list[_Line] = [(f"{sentences.made_by(result)}. {sentences.HANGING}", _SMALL)]
-    overview = draw_pictures(result).overview
-    return _stack([_paragraphs(lines, _WIDTH), overview, _paragraphs(made, _WIDTH)])
+    if left_out := sentences.unseen(pictures.unseen):
+        made.insert(0, (left_out, _BODY))
+    return _stack([_paragraphs(lines, _WIDTH), pictures.overview, _paragraphs(made, _WIDTH)])
 
 
 def _heading(result: CaseResult) -> list[_Line]:
@@ -90,7 +92,7 @@ def _facts(lesion: Lesion) -> list[_Line]:
         (f"{sentences.diameters(lesion)} axial", _BODY),
         (f"{lesion.diameter_3d_mm:.1f} mm longest in 3D", _BODY),
         (f"Slice {lesion.slice_number}", _BODY),
-        (f"side: {sentences.side(lesion)}", _SMALL),
+        (sentences.where(lesion), _SMALL),
         (f"centre at {sentences.coordinates(lesion)} mm", _SMALL),
     ]
     if lesion.confidence is not None:

@@ -1,6 +1,8 @@
 """Numbers and findings in words; the preview and the report say the same."""
 
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from metseg.core.grid import Grid
@@ -18,7 +20,8 @@ CAUTION: Final = (
 HANGING: Final = "Radiological display: the patient's right is on the left of a picture. Slice numbers count from 0."
 SIDES: Final = (
     "Sides are those of the brain's plane of symmetry, which is found from the image; within 5 mm of it a lesion is "
-    "midline, and where the plane does not fit the side is not determined."
+    "midline, and where the plane does not fit the side is not determined. Lobes and other parts are those of the "
+    "lesion's centre, by laying the brain onto a template; near a border two are named."
 )
 ORIGIN: Final = (
     "Coordinates are millimetres to the right, to the front and upwards (RAS+) from the origin of the scan, which can "
@@ -35,6 +38,7 @@ UNMATCHED: Final = (
 )
 _MIDLINE_MM: Final = 10.0
 _LONGEST_NAME: Final = 80
+_MOST_PLACES: Final = 5
 _SIDES: Final = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
@@ -60,9 +64,29 @@ def diameters(lesion: Lesion) -> str:
     return f"{lesion.diameter_mm:.1f} × {lesion.perpendicular_mm:.1f} mm"
 
 
-def side(lesion: Lesion) -> str:
-    """``"left"``, ``"right"``, ``"midline"`` or ``"not determined"``."""
-    return lesion.side or "not determined"
+def where(lesion: Lesion) -> str:
+    """``"left frontal lobe"``, ``"brainstem, midline"``, ``"left, location not determined"``, ``"not determined"``."""
+    if lesion.location is None:
+        return f"{lesion.side}, location not determined" if lesion.side else "not determined"
+    words = lesion.location.words
+    if lesion.side in ("left", "right"):
+        return f"{lesion.side} {words}"
+    return f"{words}, {lesion.side or 'side not determined'}"
+
+
+def _whereabouts(lesions: LesionTable) -> str:
+    """``" Location: 2 left frontal lobe, 1 right cerebellum."``; empty where none was determined."""
+    if all(lesion.location is None for lesion in lesions):
+        return ""
+    if len(lesions) == 1:
+        return f" Location: {where(lesions.lesions[0])}."
+    known = Counter(where(lesion) for lesion in lesions if lesion.location)
+    told = [f"{number} {words}" for words, number in known.most_common(_MOST_PLACES)]
+    if others := sum(known.values()) - sum(number for _, number in known.most_common(_MOST_PLACES)):
+        told.append(f"{others} elsewhere")
+    if unknown := len(lesions) - sum(known.values()):
+        told.append(f"{unknown} not determined")
+    return f" Location: {'; '.join(told)}."
 
 
 def slice_name(lesion: Lesion, study: Study) -> str:
@@ -112,16 +136,25 @@ def count(lesions: LesionTable) -> str:
     return {0: "No lesion", 1: "1 lesion"}.get(len(lesions), f"{len(lesions)} lesions")
 
 
+def unseen(numbers: Sequence[int]) -> str:
+    """Which lesions an overview leaves out, as it shows some slices only; empty where it leaves out none."""
+    if not numbers:
+        return ""
+    lesions = f"lesion{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    return f"Not on the slices shown: {lesions}."
+
+
 def impression(lesions: LesionTable) -> str:
-    """What was found, in one sentence."""
+    """What was found, in one sentence, and where, in another."""
     if not len(lesions):
         return "No lesion was found at this operating point."
     largest = lesions.lesions[0]
     size = f"{diameters(largest)} ({millilitres(largest.volume_mm3)})"
     if len(lesions) == 1:
-        return f"1 lesion was found; it measures {size}."
+        return f"1 lesion was found; it measures {size}.{_whereabouts(lesions)}"
     total = millilitres(lesions.total_volume_mm3)
-    return f"{len(lesions)} lesions were found; the largest measures {size}, all together {total}."
+    found = f"{len(lesions)} lesions were found; the largest measures {size}, all together {total}."
+    return found + _whereabouts(lesions)
 
 
 def guidance(result: CaseResult) -> str:

@@ -20,6 +20,8 @@ _VERSION: Final = "1"
 # Of the worker, not of the job: crashes of the process that segments are counted by the workflow itself.
 RESTARTS: Final = 20
 _POLL_S: Final = 0.25
+# What fails but the job itself is the database, which comes back.
+_AGAIN: Final[dict[str, Any]] = {"retries_allowed": True, "interval_seconds": 1.0, "max_attempts": 8}
 _LOST: Final = {"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -96,11 +98,11 @@ def launch(settings: Settings, segment: Callable[[str], dict[str, Any]], conclud
     DBOS(config=config)
 
     # Functions of their own: DBOS writes its marks into what it wraps, and a method takes none.
-    @DBOS.step(name="segment")
+    @DBOS.step(name="segment", **_AGAIN)
     def segment_step(job_id: str) -> dict[str, Any]:
         return segment(job_id)
 
-    @DBOS.step(name="conclude")
+    @DBOS.step(name="conclude", **_AGAIN)
     def conclude_step(job_id: str, outcome: dict[str, Any]) -> None:
         conclude(job_id, outcome)
 

@@ -11,9 +11,10 @@ from typing import Any, Final
 from metseg.core.errors import InputError
 from metseg.core.study import SEQUENCES
 from metseg.io.case_names import IMAGE_SUFFIXES, stem
-from metseg.io.discover import CaseInput, find_sources, named_sources
+from metseg.io.discover import FORMATS, CaseInput, find_sources, named_sources
 from metseg.io.folder_walk import HEADER_SUFFIXES
 from metseg.io.sequence_names import sequences_in, without_sequence
+from metseg.io.zip_files import checked_entries, open_zip
 from metseg.service.problems import Problem
 from metseg.service.vault import CASE
 
@@ -138,7 +139,20 @@ def find_case(folder: Path, sequences: Mapping[str, str]) -> CaseInput:
             "NAME_0000, NAME_0001 and so on.",
         )
     cases[0].check()
+    if cases[0].kind == "zip":
+        check_zip(cases[0].files[0])
     return replace(cases[0], case=CASE)
+
+
+def check_zip(path: Path) -> None:
+    """Look through a zip, as it will be before it is unpacked.
+
+    Raises:
+        InputError: it is broken, encrypted, empty, or holds what no zip of images holds.
+    """
+    with open_zip(path) as archive:
+        if not checked_entries(archive, path.name):
+            raise InputError(f"{path.name} is an empty zip.", hint=f"Give {FORMATS}.")
 
 
 def content_hash(received: Iterable[Received], sequences: Mapping[str, str], options: Mapping[str, Any]) -> str:

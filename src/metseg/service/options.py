@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from metseg.config.options import SegmentOptions
 from metseg.config.resolve import resolve_options
 from metseg.core.errors import ConfigError
-from metseg.engines.bundle import Bundle
-from metseg.engines.catalogue import list_bundles
 from metseg.service.settings import Settings
+
+if TYPE_CHECKING:
+    from metseg.engines.bundle import Bundle
 
 CHOICES: Final = (
     "model", "mode", "operating_point", "min_volume_mm3", "formats", "identify", "seg_type", "margins_mm",
@@ -46,12 +47,14 @@ def job_options(chosen: Mapping[str, Any], settings: Settings) -> SegmentOptions
     return SegmentOptions.model_validate({**chosen, **own})
 
 
-def models(settings: Settings) -> dict[str, Bundle]:
+def models(settings: Settings) -> "dict[str, Bundle]":
     """The models on offer, by name: those that ship, then those of the service's own folder.
 
     Raises:
         ModelError: one whose description is not valid.
     """
+    from metseg.engines.catalogue import list_bundles  # a second that a restart after a crash can do without
+
     folders: list[Path | None] = [None]
     if settings.models_dir is not None:
         folders.append(settings.models_dir)

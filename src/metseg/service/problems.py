@@ -1,5 +1,6 @@
 """Errors as documents: RFC 9457 problem details with a code that stays the same, a sentence, and a remedy."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,6 +54,7 @@ CODES: Final[dict[str, tuple[int, str]]] = {
     "upload-too-slow": (408, "The upload is too slow"),
     "worker-crashed": (500, "The job crashed its worker twice"),
 }
+_FLAG: Final = re.compile(r"--([a-z][a-z0-9-]*)")
 _OF_CLASS: Final[dict[type[MetsegError], str]] = {
     InputError: "input-refused",
     ConfigError: "option-wrong",
@@ -107,4 +109,13 @@ def problem_of(error: BaseException) -> Problem:
         return error
     message, hint = explained(error)
     code = next((code for kind, code in _OF_CLASS.items() if isinstance(error, kind)), "internal-error")
-    return Problem(code, message, "Tell the developers." if "--debug" in hint else hint)
+    return Problem(code, message, "Tell the developers." if "--debug" in hint else _for_http(hint))
+
+
+def _for_http(hint: str) -> str:
+    """A hint that names flags of the command line, with the names that they have in a form.
+
+    >>> _for_http("If you are sure, go on with --force-modality.")
+    'If you are sure, go on with the field force_modality.'
+    """
+    return _FLAG.sub(lambda flag: f"the field {flag[1].replace('-', '_')}", hint)

@@ -1,5 +1,6 @@
 """The tables of the service, and the engine that reaches them: SQLite or PostgreSQL."""
 
+import time
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -87,8 +88,22 @@ def open_database(settings: Settings) -> sa.Engine:
         engine = sa.create_engine(settings.sqlalchemy_url, pool_size=10, max_overflow=20)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediately)
-    METADATA.create_all(engine, checkfirst=True)
+    _make_tables(engine)
     return engine
+
+
+def _make_tables(engine: sa.Engine) -> None:
+    """Make what is missing; API and worker may both be about to, in which case one of them finds it made."""
+    for left in (3, 2, 1, 0):
+        try:
+            with engine.execution_options(writes=True).begin() as connection:
+                METADATA.create_all(connection, checkfirst=True)
+        except sa.exc.DBAPIError:
+            if not left:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -7,8 +7,10 @@ from typing import Protocol, Unpack, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from metseg.core.errors import ModelError
 from metseg.core.progress import Progress, no_progress, part_of
 from metseg.engines.nnunet.decide import decided_on
+from metseg.engines.nnunet.ensemble import Member, decided_together, mean_shares
 from metseg.engines.nnunet.predictor import Fold, How, Passes
 from metseg.engines.nnunet.prepare import Box, Channels, Cropped, crop_to_nonzero, one_hot
 from metseg.engines.nnunet.resample import (
@@ -61,14 +63,42 @@ class Outcome:
     """What the last stage gave, axes in the model's order.
 
     Args:
-        logits: (output, i, j, k), of the part that is not empty, as the stage was given it.
+        member: its logits, of the part of the image that is not empty; of several models, the first's.
+        shares: probabilities on the same grid; None for one model, whose logits tell them.
         labels: (i, j, k), of the whole image.
         box: where in the image that part lies.
     """
 
-    logits: NDArray[np.float32]
+    member: Member
+    shares: NDArray[np.float32] | None
     labels: NDArray[np.uint8]
     box: Box
+
+
+def run_models(
+    models: Sequence[NnunetModel],
+    channels: Channels,
+    spacing_mm: Millimetres,
+    running: Running,
+    progress: Progress = no_progress,
+    *,
+    known: NDArray[np.bool_] | None = None,
+) -> Outcome:
+    """Segment images with one model, or with several that decide together; arguments as for ``run_model``."""
+    outcomes = []
+    for number, model in enumerate(models):
+        own = part_of(progress, number / len(models), (number + 1) / len(models))
+        outcomes.append(run_model(model, channels, spacing_mm, running, own, known=known))
+    first = outcomes[0]
+    if len(models) == 1:
+        return first
+    members, box = [outcome.member for outcome in outcomes], first.box
+    if any(outcome.box != box for outcome in outcomes):
+        raise ModelError("The models of an ensemble look at different parts of the image.")
+    i, j, k = (part.stop - part.start for part in box)
+    labels = np.zeros_like(first.labels)
+    labels[box] = decided_together(members, (i, j, k), models[0])
+    return Outcome(first.member, mean_shares(members, models[0]), labels, box)
 
 
 def run_model(
@@ -110,10 +140,11 @@ def run_model(
             stage, folds, prepared, passes=running.passes, regions=model.regions, progress=own, known=seen
         )
         del prepared
-        labels = geometry.decide(logits, stage.logit_resampling, model)
+        member = geometry.member(logits, stage.logit_resampling)
+        labels = decided_on(logits, geometry.shape, member.how, member.slow, model)
     whole = np.zeros(channels[0].shape, dtype=np.uint8)
     whole[cropped.box] = labels
-    return Outcome(logits, whole, cropped.box)
+    return Outcome(member, None, whole, cropped.box)
 
 
 @dataclass(frozen=True)
@@ -149,6 +180,6 @@ class _Geometry:
             return labels
         return resample_labels(labels, self.stage_shape, how, how.slow_axis(self.spacing_mm, self.stage_mm))
 
-    def decide(self, logits: NDArray[np.float32], how: Resampling | None, model: NnunetModel) -> NDArray[np.uint8]:
+    def member(self, logits: NDArray[np.float32], how: Resampling | None) -> Member:
         plan = Resampling(order=1) if how is None else how
-        return decided_on(logits, self.shape, plan, plan.slow_axis(self.stage_mm, self.spacing_mm), model)
+        return Member(logits, plan, plan.slow_axis(self.stage_mm, self.spacing_mm))

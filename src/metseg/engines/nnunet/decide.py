@@ -5,7 +5,7 @@ of them is the largest in between. So a voxel is only computed where those aroun
 lesions and in almost no other place; full-size logits never exist.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,7 +25,7 @@ _MANY: Final = 0.1
 def decided(logits: Float[np.ndarray, "output ..."], model: NnunetModel) -> NDArray[np.uint8]:
     """The label of each voxel: that of the largest output, or of the last region that holds it."""
     if not model.regions:
-        return _label_of(_largest(logits), model)
+        return label_of(_largest(logits), model)
     labels = np.zeros(logits.shape[1:], dtype=np.uint8)
     for value, region in zip(model.labels, logits, strict=True):
         labels[region > 0] = value
@@ -48,19 +48,24 @@ def decided_on(
         slow: ``Resampling.slow_axis``.
         model: what the outputs mean.
     """
-    axes = [_Axis(n, after, order) for n, after, order in zip(logits.shape[1:], target, orders(how, slow))]
+    axes = [Axis(n, after, order) for n, after, order in zip(logits.shape[1:], target, orders(how, slow))]
     if not all(axis.linear for axis in axes) or (model.regions and len(logits) > _MOST_REGIONS):
         return decided(resample_image(logits, target, how, slow), model)
     coarse = states(logits, regions=model.regions)
     labels = np.empty(target, dtype=np.uint8)
-    step = max(1, _SLAB_VOXELS // (target[1] * target[2]))
-    for start in range(0, target[0], step):
-        rows = slice(start, min(start + step, target[0]))
+    for rows in slabs(target):
         labels[rows] = _slab(logits, coarse, axes, rows, model)
     return labels
 
 
-class _Axis:
+def slabs(shape: tuple[int, int, int]) -> Iterator[slice]:
+    """Rows of a grid, some millions of voxels at a time."""
+    step = max(1, _SLAB_VOXELS // (shape[1] * shape[2]))
+    for start in range(0, shape[0], step):
+        yield slice(start, min(start + step, shape[0]))
+
+
+class Axis:
     """Between which two voxels of one axis each target voxel lies, and how near it is to the second.
 
     Args:
@@ -106,16 +111,35 @@ def _largest(logits: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _slab(
     logits: NDArray[np.float32],
     coarse: NDArray[np.unsignedinteger],
-    axes: Sequence[_Axis],
+    axes: Sequence[Axis],
     rows: slice,
     model: NnunetModel,
 ) -> NDArray[np.uint8]:
     """Labels of some rows of the target."""
+    low, high = around(coarse, axes, rows)
+    if low is high:
+        return label_of(low, model)
+    mixed = low != high
+    if np.count_nonzero(mixed) > _MANY * mixed.size:
+        needed = axes[0].needed(rows)
+        return decided(_interpolated(logits[:, needed], axes, rows, needed), model)
+    labels = label_of(low, model)
+    flat = np.flatnonzero(mixed)
+    i, j, k = np.unravel_index(flat, mixed.shape)
+    labels.flat[flat] = decided(picked(logits, axes, (i + rows.start, j, k)), model)
+    return labels
+
+
+def around(
+    coarse: NDArray[np.unsignedinteger], axes: Sequence[Axis], rows: slice
+) -> tuple[NDArray[np.unsignedinteger], NDArray[np.unsignedinteger]]:
+    """Bits that all of the voxels around each target voxel have, and those that any has; equal where they agree."""
     needed = axes[0].needed(rows)
     part = coarse[needed]
     shape = (rows.stop - rows.start, len(axes[1].first), len(axes[2].first))
     if (part == part.flat[0]).all():
-        return np.full(shape, _label_of(part.flat[:1], model)[0], dtype=np.uint8)
+        same = np.full(shape, part.flat[0], dtype=part.dtype)
+        return same, same
     low, high = part, part
     for axis in (2, 1, 0):
         first, last = axes[axis].first, axes[axis].last
@@ -125,17 +149,10 @@ def _slab(
             continue
         low = low.take(first, axis) & low.take(last, axis)
         high = high.take(first, axis) | high.take(last, axis)
-    mixed = low != high
-    if np.count_nonzero(mixed) > _MANY * mixed.size:
-        return decided(_interpolated(logits[:, needed], axes, rows, needed), model)
-    labels = _label_of(low, model)
-    flat = np.flatnonzero(mixed)
-    i, j, k = np.unravel_index(flat, shape)
-    labels.flat[flat] = decided(_picked(logits, axes, (i + rows.start, j, k)), model)
-    return labels
+    return low, high
 
 
-def _label_of(states: NDArray[np.unsignedinteger], model: NnunetModel) -> NDArray[np.uint8]:
+def label_of(states: NDArray[np.unsignedinteger], model: NnunetModel) -> NDArray[np.uint8]:
     """The label that each state stands for."""
     if not model.regions:
         if model.labels == tuple(range(len(model.labels))):
@@ -149,9 +166,7 @@ def _label_of(states: NDArray[np.unsignedinteger], model: NnunetModel) -> NDArra
     return labels
 
 
-def _interpolated(
-    logits: NDArray[np.float32], axes: Sequence[_Axis], rows: slice, needed: slice
-) -> NDArray[np.float32]:
+def _interpolated(logits: NDArray[np.float32], axes: Sequence[Axis], rows: slice, needed: slice) -> NDArray[np.float32]:
     """Logits of all voxels of some rows: (output, rows, j, k)."""
     slab = apply_along(logits, axes[0].weights[rows, needed], 1)
     for number, axis in enumerate(axes[1:], start=2):
@@ -160,8 +175,8 @@ def _interpolated(
     return slab
 
 
-def _picked(
-    logits: NDArray[np.float32], axes: Sequence[_Axis], where: tuple[NDArray[np.intp], ...]
+def picked(
+    logits: NDArray[np.float32], axes: Sequence[Axis], where: tuple[NDArray[np.intp], ...]
 ) -> NDArray[np.float32]:
     """Logits of single voxels: (output, voxel)."""
     total = np.zeros((len(logits), len(where[0])), dtype=np.float32)

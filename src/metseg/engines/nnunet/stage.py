@@ -85,3 +85,8 @@ class NnunetModel(Options):
         if sorted(self.axes) != [0, 1, 2]:
             raise ValueError("axes must name each axis once")
         return self
+
+    def decides_with(self, other: "NnunetModel") -> bool:
+        """Whether the outputs of both mean the same, of images that are given to them in the same way."""
+        own, its = ((it.labels, it.regions, it.axes, it.canonical) for it in (self, other))
+        return own == its and len(self.stages[0].normalisation) == len(other.stages[0].normalisation)

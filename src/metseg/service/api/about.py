@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 
 from metseg import __version__
 from metseg.config.options import FORMATS
-from metseg.engines.catalogue import DEFAULT_BUNDLES
 from metseg.engines.registry import BUNDLE_ENGINES
 from metseg.service.api.context import Reader, ServiceHere, Watcher
 from metseg.service.api.documents import Health, Models, ServiceDocument, model_document
@@ -48,6 +47,8 @@ def metrics(service: ServiceHere, caller: Watcher) -> Response:  # noqa: ARG001 
 @router.get("/v1/models", response_model=Models)
 def list_models(service: ServiceHere, caller: Reader) -> Models:  # noqa: ARG001  # asked for its scope
     """The models on offer, with their operating points."""
+    from metseg.engines.catalogue import DEFAULT_BUNDLES
+
     found = models(service.settings) if service.settings.engine in BUNDLE_ENGINES else {}
     default = {str(modality): name for modality, name in DEFAULT_BUNDLES.items()} if found else {}
     return Models(models=[model_document(bundle.card) for bundle in found.values()], default=default)

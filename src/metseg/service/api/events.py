@@ -17,9 +17,7 @@ from metseg.service.jobs import TERMINAL, Event
 router = APIRouter(prefix="/v1/studies/{job_id}", tags=["studies"], responses=PROBLEMS)
 _LOOK_S: Final = 0.4
 _HEARTBEAT_S: Final = 15.0
-_STREAM: Final[dict[int | str, dict[str, object]]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-}
+_STREAM: Final[dict[int | str, dict[str, object]]] = {200: {"content": {"text/event-stream": {}}}}
 
 
 @router.get("/events", response_class=StreamingResponse, responses=_STREAM)

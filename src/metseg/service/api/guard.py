@@ -1,8 +1,10 @@
 """What every request goes through before any route: is it from here, from a page that may ask, and not encoded."""
 
+import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,11 +16,13 @@ from metseg.service.problems import MEDIA_TYPE, Problem, problem_of
 from metseg.service.settings import Settings, is_loopback
 
 _LOG: Final = logging.getLogger(__name__)
+_LINGER_S: Final = 5.0
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
 )
 _DEFAULT_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _BY_PROXY: Final = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
@@ -40,7 +44,13 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        started, status, heard_all = time.perf_counter(), 0, not _has_body(scope)
+
+        async def heard() -> Message:
+            nonlocal heard_all
+            message = await receive()
+            heard_all = heard_all or not message.get("more_body", False)
+            return message
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -48,11 +58,16 @@ class Guard:
                 status = message["status"]
                 message = {**message, "headers": _with_ours(message.get("headers", []))}
                 self._count(scope, status, time.perf_counter() - started)
+            if message["type"] == "http.response.body" and status >= 400 and not heard_all:
+                # A connection that is closed while the caller still sends takes the answer with it.
+                await send({**message, "more_body": True})
+                await _let_speak(heard)
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
         try:
             self._check(scope)
-            await self._app(scope, receive, watched)
+            await self._app(scope, heard, watched)
         except ClientDisconnect:
             _LOG.info("a caller went away in the middle of a request")
         except Exception as error:  # noqa: BLE001  # nobody gets a traceback
@@ -98,6 +113,19 @@ def _check_local(scope: Scope, headers: dict[str, str], settings: Settings) -> N
         raise Problem(
             "host-refused", "The service is not known by this name.", "Ask 127.0.0.1, or set METSEG_ALLOWED_HOSTS."
         )
+
+
+def _has_body(scope: Scope) -> bool:
+    names = {name: value for name, value in scope["headers"] if name in {b"content-length", b"transfer-encoding"}}
+    return b"transfer-encoding" in names or names.get(b"content-length", b"0") != b"0"
+
+
+async def _let_speak(receive: Receive) -> None:
+    """Take what the caller still sends and throw it away, for a few seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
 
 
 def _same(origin: str, headers: dict[str, str]) -> bool:

@@ -151,13 +151,44 @@ def _validated(trainer: Trainer, say: Say, doing: str) -> dict[str, Any]:
     if not trainer.recipe.validation:
         return {"studies": 0, "dice": {}, "foreground_dice": None}
     say(PROGRESS, done=1.0, total=1.0, what=f"{doing}: validating")
-    trainer.perform_actual_validation(False)
+    trainer.perform_actual_validation(trainer.recipe.probabilities)
     if trainer.local_rank != 0:
         return {}
     summary = json.loads((Path(trainer.output_folder) / "validation" / "summary.json").read_text(encoding="utf-8"))
     dice = {label: number(scores["Dice"]) for label, scores in summary["mean"].items()}
     foreground = number(summary["foreground_mean"]["Dice"])
     return {"studies": len(summary["metric_per_case"]), "dice": dice, "foreground_dice": foreground}
+
+
+def judge(job: dict[str, Any], _recipe: NnunetRecipe, say: Say) -> dict[str, Any]:
+    """Mean Dice of trained configurations, and of pairs of them, over all folds: nnU-Net's own cross-validation.
+
+    nnU-Net's ``find_best_configuration`` does the same, and looks for a postprocessing, which is never wanted here.
+    """
+    from nnunetv2.ensembling.ensemble import ensemble_crossvalidations
+    from nnunetv2.evaluation.accumulate_cv_results import accumulate_cv_results
+    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+
+    dice = {}
+    for done, entry in enumerate(job["entries"]):
+        say(PROGRESS, done=done, total=len(job["entries"]), what=f"judging {entry['name']}")
+        folders, out = entry["folders"], entry["out"]
+        if len(folders) == 1:
+            accumulate_cv_results(folders[0], out, job["folds"], job["processes"])
+        else:
+            shutil.rmtree(out, ignore_errors=True)
+            ensemble_crossvalidations(folders, out, job["folds"], job["processes"])
+            plans = PlansManager(str(Path(folders[0]) / "plans.json"))
+            dataset = json.loads((Path(folders[0]) / "dataset.json").read_text(encoding="utf-8"))
+            labels = plans.get_label_manager(dataset)
+            compute_metrics_on_folder(
+                job["truth"], out, str(Path(out) / "summary.json"), plans.image_reader_writer_class(),
+                dataset["file_ending"], labels.foreground_regions if labels.has_regions else labels.foreground_labels,
+                labels.ignore_label, job["processes"],
+            )  # fmt: skip
+        summary = json.loads((Path(out) / "summary.json").read_text(encoding="utf-8"))
+        dice[entry["name"]] = number(summary["foreground_mean"]["Dice"])
+    return {"dice": dice}
 
 
 def _train(job: dict[str, Any], recipe: NnunetRecipe, say: Say) -> dict[str, Any]:
@@ -244,7 +275,7 @@ def main() -> int:
     def say(kind: str, **content: Any) -> None:
         messages.write(line_of(kind, content))
 
-    steps = {"plan": plan, "preprocess": preprocess, "train": _train}
+    steps = {"plan": plan, "preprocess": preprocess, "train": _train, "judge": judge}
     try:
         result = steps[job["step"]](job, NnunetRecipe.model_validate(job["recipe"]), say)
     except ToldError:

@@ -15,6 +15,7 @@ from metseg.core.progress import Progress, no_progress
 from metseg.core.study import Modality
 from metseg.core.volume import Volume
 from metseg.datasets.as_done import as_done
+from metseg.engines.bundle import Bundle
 from metseg.io.atomic import write_text
 from metseg.io.case_names import shown_name
 from metseg.io.limits import Limits
@@ -45,6 +46,20 @@ def check_steps(raw: RawData, steps: Sequence[AnyStep], sequences: tuple[str, ..
         check_order(steps, modality)
     except ValueError as error:
         raise ConfigError(f"The recipe's preprocessing will not do: {error}.") from error
+
+
+def check_start_steps(start: Bundle, steps: Sequence[AnyStep]) -> None:
+    """Refuse to go on from a model that saw its images otherwise.
+
+    Raises:
+        ConfigError: its steps are others.
+    """
+    if tuple(start.manifest.preprocessing) != tuple(steps):
+        theirs, ours = (", ".join(step.name for step in of) or "none" for of in (start.manifest.preprocessing, steps))
+        raise ConfigError(
+            f"The model to start from learned from images after other steps ({theirs}) than the recipe's ({ours}).",
+            hint="Give the recipe the [[preprocessing]] that the model's model.json says, with the same values.",
+        )
 
 
 def write_processed(

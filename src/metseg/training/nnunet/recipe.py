@@ -38,6 +38,7 @@ class NnunetRecipe(Options):
         iterations: training steps an epoch.
         validation_iterations: patches, in batches, that the pseudo Dice of an epoch is made of.
         validation: whether nnU-Net measures each network afterwards, on studies of its fold, which can take long.
+        probabilities: whether that also writes probabilities, by which ``metseg models best`` judges ensembles.
         minutes: longest training of each network, over all its runs; the learning rate falls by what is spent first.
         patience: epochs without a better mean of pseudo Dice after which a training ends; None: it goes on.
         save_every: epochs between checkpoints, which is what a kill can cost.
@@ -72,6 +73,7 @@ class NnunetRecipe(Options):
     iterations: Annotated[int, Field(ge=1)] = 250
     validation_iterations: Annotated[int, Field(ge=1)] = 50
     validation: bool = True
+    probabilities: bool = False
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     save_every: Annotated[int, Field(ge=1)] = 10

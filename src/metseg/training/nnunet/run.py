@@ -26,7 +26,7 @@ from metseg.training.nnunet.dataset import RawData, check_voxels, folds_of, read
 from metseg.training.nnunet.messages import EPOCH
 from metseg.training.nnunet.plan_edits import PLANNERS
 from metseg.training.nnunet.process import child_environment, require_nnunet, run_child
-from metseg.training.nnunet.processed import check_steps, write_processed
+from metseg.training.nnunet.processed import check_start_steps, check_steps, write_processed
 from metseg.training.nnunet.recipe import Configuration, NnunetRecipe
 
 KEPT: Final = "recipe.json"
@@ -67,6 +67,8 @@ def train_model(recipe: NnunetRecipe, progress: Progress = no_progress) -> Train
     check_steps(raw, recipe.preprocessing, recipe.sequences)
     folds, told = folds_of(raw, recipe)
     start = None if recipe.start is None else find_bundle(Path(recipe.start))
+    if start is not None:
+        check_start_steps(start, recipe.preprocessing)
     make_output_folder(recipe.out)
     with alone_in(recipe.out):  # another run of the same recipe waits, and then finds all done
         _keep_recipe(recipe, raw, start)

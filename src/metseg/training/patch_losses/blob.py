@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from metseg.training.patch_losses.patches import Channels, Patches
 
-_WHOLE, _BLOBS = 2.0, 1.0  # the paper's α and β
+_WHOLE, _BLOBS = 2.0, 1.0  # α and β of the paper, which leaves them to the user; the values are ours
 _SMOOTH = 1e-5
 
 
