@@ -1,11 +1,13 @@
 """What the tests share: data beside the checkout, and small volumes in awkward places."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import numpy as np
 import pytest
+from _pytest.doctest import DoctestModule
 from hypothesis import settings
 from scipy.spatial.transform import Rotation
 
@@ -17,6 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # The same examples in every run: a test fails when the code changes, not when the dice do.
 settings.register_profile("metseg", deadline=None, max_examples=30, derandomize=True, database=None)
 settings.load_profile("metseg")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[Any], list[Any]]:
+    """Tests hold no doctests: looking for them would make of a test file that cannot be imported a skipped one."""
+    return [one for one in (yield) if not isinstance(one, DoctestModule)]
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ def _work(pipe: Connection, options: NodeOptions, results: Path) -> None:
     from metseg.pipeline.outputs import check_formats
 
     try:
-        check_formats(options.segment.formats)
+        check_formats(options.segment)
         models = Models(options.segment)
     except MetsegError as error:
         pipe.send(error)
