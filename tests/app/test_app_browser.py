@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,8 +84,8 @@ def coloured(png, colour):
 def send_and_open(page, head_file):
     page.locator("input[type=file]").first.set_input_files(str(head_file))
     page.get_by_text(head_file.name).first.wait_for()
-    page.get_by_role("button", name="Send", exact=True).click()
-    page.get_by_role("button", name="Open", exact=True).first.click()
+    page.get_by_role("button", name=re.compile(r"\bSend$")).click()  # an icon has a name too
+    page.locator("[class*=st-key-open-] button").click()
     page.get_by_role("tab", name="Images").wait_for()
 
 

@@ -29,16 +29,17 @@ def follow(job_ids: Sequence[str], words: Words) -> None:
 
 def _rows(job_ids: Sequence[str], words: Words) -> None:
     ended: dict[str, dict[str, Any]] = st.session_state.setdefault("ended", {})
-    fresh = False
+    waiting = [job_id for job_id in job_ids if job_id not in ended]
+    jobs = dict(ended)
+    with told(words):
+        jobs |= {job_id: connect().job(job_id) for job_id in waiting}
+        ended |= {job_id: jobs[job_id] for job_id in waiting if jobs[job_id]["state"] not in ACTIVE}
+        if waiting and all(job_id in ended for job_id in job_ids):
+            st.rerun()  # nothing is left to look at every second; buttons come after, so that no click gets lost
     for job_id in job_ids:
-        with told(words):
-            job = ended.get(job_id) or connect().job(job_id)
-            if job["state"] not in ACTIVE and job_id not in ended:
-                ended[job_id], fresh = job, True
-            with st.container(border=True):
-                job_row(job, words)
-    if fresh and all(job_id in ended for job_id in job_ids):
-        st.rerun()  # nothing is left to look at every second
+        if job_id in jobs:
+            with st.container(border=True), told(words):
+                job_row(jobs[job_id], words)
 
 
 def job_row(job: Mapping[str, Any], words: Words) -> None:
