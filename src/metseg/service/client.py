@@ -172,6 +172,10 @@ class Client:
         """The volumes of a result, with signed links."""
         return list(self._json("GET", f"/v1/studies/{job_id}/volumes")["volumes"])
 
+    def volume(self, link: Mapping[str, Any]) -> bytes:
+        """One of the volumes that ``volumes`` lists."""
+        return self._request("GET", str(link["href"])).content
+
     def _json(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         found = self._request(method, path, **more).json()
         return dict(found)
