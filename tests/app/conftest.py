@@ -1,5 +1,7 @@
 """A service in processes of its own, and a head to send to it."""
 
+import sys
+
 import pytest
 
 pytest.importorskip("streamlit", reason="needs the extra app")
@@ -28,3 +30,9 @@ def service(tmp_path_factory):
     served.wait_ready()
     yield served
     served.stop()
+
+
+@pytest.fixture(autouse=True)
+def _own_main(monkeypatch):
+    """Streamlit makes the script it tests the ``__main__`` of this process, which processes begun later would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
